@@ -1,0 +1,137 @@
+/**
+ * Seals and opens tokens of one shard in batches: `token.ts` computed another way (see `gcm-batch.ts`), held
+ * equal to it by property tests. Mint, worker and audit work through it; amounts travel in columns.
+ */
+import { encryptBlocks, type Settled, writeBlock } from "./checksum.ts";
+import { invariant } from "./error.ts";
+import { BATCH_MESSAGES_MAX, GcmBatch } from "./gcm-batch.ts";
+import {
+  CHECKSUM_BYTES,
+  NONCE_AT,
+  SEALED_AT,
+  SEALED_BYTES,
+  TOKEN_BYTES,
+  TOKEN_HEADER,
+  type TokenScope,
+  tokenAad,
+  tokenNonce,
+} from "./token.ts";
+
+/** Tokens in one call. */
+export const BULK_TOKENS_MAX = BATCH_MESSAGES_MAX;
+
+/** The packets of one batch; row `i` belongs to token `i`. */
+export interface PacketColumns {
+  readonly serials: Uint32Array;
+  readonly cents: Uint32Array;
+  readonly ads: Uint16Array;
+  /** 6 bytes a packet */
+  readonly checksums: Uint8Array;
+  /** 1 = opened, 0 = refused (always 1 in front of a seal) */
+  readonly valid: Uint8Array;
+}
+
+export function packetColumns(packets: number): PacketColumns {
+  return {
+    serials: new Uint32Array(packets),
+    cents: new Uint32Array(packets),
+    ads: new Uint16Array(packets),
+    checksums: new Uint8Array(packets * CHECKSUM_BYTES),
+    valid: new Uint8Array(packets).fill(1),
+  };
+}
+
+export class TokenBulk {
+  private readonly scope: TokenScope;
+  private readonly gcm: GcmBatch;
+  private readonly prefix: Uint8Array;
+  private readonly plain = Buffer.alloc(SEALED_BYTES);
+
+  constructor(key: Uint8Array, scope: TokenScope) {
+    this.scope = scope;
+    this.gcm = new GcmBatch(key, tokenAad(scope.campaign, scope.mode));
+    this.prefix = tokenNonce(scope, 0).subarray(0, 8);
+  }
+
+  /** Seals the first `n` packets of `packets` into `out`, 45 bytes each. */
+  seal(packets: PacketColumns, n: number, out: Buffer): void {
+    invariant(n <= BULK_TOKENS_MAX && out.length >= n * TOKEN_BYTES, "a batch fits its buffers");
+    for (let i = 0; i < n; i++) this.write(packets, i, out, i * TOKEN_BYTES);
+    this.gcm.begin(out, NONCE_AT, TOKEN_BYTES, n);
+    for (let i = 0; i < n; i++) this.gcm.seal(i, out, i * TOKEN_BYTES + SEALED_AT);
+  }
+
+  /** Opens the first `n` tokens of `tokens` into `out`; `out.valid[i]` is 0 for whatever was not sealed here. */
+  open(tokens: Buffer, n: number, out: PacketColumns): void {
+    invariant(n <= BULK_TOKENS_MAX && tokens.length >= n * TOKEN_BYTES, "a batch fits its buffers");
+    this.gcm.begin(tokens, NONCE_AT, TOKEN_BYTES, n);
+    const { plain } = this;
+    for (let i = 0; i < n; i++) {
+      const at = i * TOKEN_BYTES;
+      let difference = this.gcm.open(i, tokens, at + SEALED_AT, plain);
+      difference |= (tokens[at] ?? 0) ^ TOKEN_HEADER;
+      for (let b = 0; b < 8; b++) difference |= (tokens[at + NONCE_AT + b] ?? 0) ^ (this.prefix[b] ?? 0);
+      const serial = plain.readUInt32BE(0);
+      const sameSerial = serial === tokens.readUInt32BE(at + NONCE_AT + 8);
+      const ok = difference === 0 && sameSerial && serial < this.scope.packets;
+      out.valid[i] = ok ? 1 : 0;
+      out.serials[i] = ok ? serial : 0;
+      out.cents[i] = ok ? plain.readUInt32BE(4) : 0;
+      out.ads[i] = ok ? plain.readUInt16BE(8) : 0;
+      for (let b = 0; b < CHECKSUM_BYTES; b++)
+        out.checksums[i * CHECKSUM_BYTES + b] = ok ? (plain[10 + b] ?? 0) : 0;
+    }
+  }
+
+  /** Header, nonce and plaintext of packet `i`, to be encrypted in place. */
+  private write(packets: PacketColumns, i: number, out: Buffer, at: number): void {
+    const serial = packets.serials[i] ?? 0;
+    invariant(serial < this.scope.packets, "a serial is below its shard's count");
+    out[at] = TOKEN_HEADER;
+    out.set(this.prefix, at + NONCE_AT);
+    out.writeUInt32BE(serial, at + NONCE_AT + 8);
+    out.writeUInt32BE(serial, at + SEALED_AT);
+    out.writeUInt32BE(packets.cents[i] ?? 0, at + SEALED_AT + 4);
+    out.writeUInt16BE(packets.ads[i] ?? 0, at + SEALED_AT + 8);
+    for (let b = 0; b < CHECKSUM_BYTES; b++)
+      out[at + SEALED_AT + 10 + b] = packets.checksums[i * CHECKSUM_BYTES + b] ?? 0;
+  }
+}
+
+/** Settlement checksums of the first `n` packets, written into `packets.checksums`. */
+export function fillChecksums(key: Uint8Array, packets: PacketColumns, n: number, scope: TokenScope): void {
+  const blocks = checksumBlocks(key, packets, n, scope);
+  for (let i = 0; i < n; i++)
+    packets.checksums.set(blocks.subarray(i * 16, i * 16 + CHECKSUM_BYTES), i * CHECKSUM_BYTES);
+}
+
+/** @returns for each of the first `n` packets 1 if its checksum is the settlement key's, else 0. */
+export function checkChecksums(
+  key: Uint8Array,
+  packets: PacketColumns,
+  n: number,
+  scope: TokenScope,
+): Uint8Array {
+  const blocks = checksumBlocks(key, packets, n, scope);
+  const holds = new Uint8Array(n);
+  for (let i = 0; i < n; i++) {
+    let difference = 0;
+    for (let b = 0; b < CHECKSUM_BYTES; b++)
+      difference |= (blocks[i * 16 + b] ?? 0) ^ (packets.checksums[i * CHECKSUM_BYTES + b] ?? 0);
+    holds[i] = difference === 0 ? 1 : 0;
+  }
+  return holds;
+}
+
+function checksumBlocks(key: Uint8Array, packets: PacketColumns, n: number, scope: TokenScope): Buffer {
+  const blocks = Buffer.allocUnsafe(n * 16);
+  const { epoch, shard } = scope;
+  const packet: { -readonly [K in keyof Settled]: Settled[K] } = { epoch, shard, serial: 0, cents: 0, ad: 0 };
+  for (let i = 0; i < n; i++) {
+    packet.serial = packets.serials[i] ?? 0;
+    packet.cents = packets.cents[i] ?? 0;
+    packet.ad = packets.ads[i] ?? 0;
+    writeBlock(blocks, i * 16, packet);
+  }
+  return encryptBlocks(key, blocks);
+}
