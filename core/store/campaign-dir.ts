@@ -1,0 +1,144 @@
+/**
+ * Where a campaign's files lie, and nothing else: the layout of section "Files" of the contract. Epochs are
+ * found by their manifests, because a manifest is written last: an epoch without one is not complete.
+ */
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { HongbaoError, systemCode } from "../format/error.ts";
+import type { Role } from "../format/signature.ts";
+import { exists } from "./durable.ts";
+
+/** The three roots, from flags and environment. */
+export interface Roots {
+  readonly seedsDir: string;
+  readonly keysDir: string;
+  readonly dataDir: string;
+}
+
+export class CampaignDir {
+  readonly campaign: string;
+  private readonly roots: Roots;
+
+  constructor(roots: Roots, campaign: string) {
+    this.roots = roots;
+    this.campaign = campaign;
+  }
+
+  get seedsDir(): string {
+    return join(this.roots.seedsDir, this.campaign);
+  }
+
+  get keysDir(): string {
+    return join(this.roots.keysDir, this.campaign);
+  }
+
+  get dataDir(): string {
+    return join(this.roots.dataDir, this.campaign);
+  }
+
+  get masterKey(): string {
+    return join(this.keysDir, "master.key");
+  }
+
+  get operatorKey(): string {
+    return join(this.keysDir, "operator.key");
+  }
+
+  get ledger(): string {
+    return join(this.dataDir, "ledger.db");
+  }
+
+  /** The operator's own record of the last show config that was pushed. */
+  get operatorShow(): string {
+    return join(this.dataDir, "show.json");
+  }
+
+  epoch(epoch: number): EpochDir {
+    return new EpochDir(this, epoch);
+  }
+
+  /** Every epoch with a directory of its own, ascending; also those that were never finished. */
+  async startedEpochs(): Promise<number[]> {
+    let names: string[];
+    try {
+      names = await readdir(this.seedsDir);
+    } catch (error) {
+      if (systemCode(error) === "ENOENT") return [];
+      throw error;
+    }
+    const epochs = names.flatMap((name) => {
+      const match = /^e([1-9]\d{0,4})$/.exec(name);
+      return match ? [Number(match[1])] : [];
+    });
+    return epochs.sort((a, b) => a - b);
+  }
+
+  /**
+   * @param wanted the epoch asked for; without it the highest complete one
+   * @throws HongbaoError `missing_file` if there is none
+   */
+  async completeEpoch(wanted?: number): Promise<EpochDir> {
+    const started = wanted === undefined ? (await this.startedEpochs()).reverse() : [wanted];
+    for (const epoch of started) if (await exists(this.epoch(epoch).manifest)) return this.epoch(epoch);
+    const which = wanted === undefined ? "no complete epoch" : `no complete epoch ${wanted}`;
+    throw new HongbaoError(
+      "missing_file",
+      `campaign ${this.campaign} has ${which} under ${this.seedsDir}: run \`hongbao generate\` first, or set SEEDS_DIR`,
+    );
+  }
+}
+
+export class EpochDir {
+  readonly of: CampaignDir;
+  readonly epoch: number;
+
+  constructor(of: CampaignDir, epoch: number) {
+    this.of = of;
+    this.epoch = epoch;
+  }
+
+  get seedsDir(): string {
+    return join(this.of.seedsDir, `e${this.epoch}`);
+  }
+
+  get keysDir(): string {
+    return join(this.of.keysDir, `e${this.epoch}`);
+  }
+
+  get dataDir(): string {
+    return join(this.of.dataDir, `e${this.epoch}`);
+  }
+
+  get manifest(): string {
+    return join(this.seedsDir, "manifest.json");
+  }
+
+  signature(role: Role): string {
+    return join(this.seedsDir, `manifest.${role}.sig`);
+  }
+
+  seed(shard: number): string {
+    return join(this.seedsDir, `shard-${four(shard)}.seed`);
+  }
+
+  owner(shard: number): string {
+    return join(this.seedsDir, `shard-${four(shard)}.owner`);
+  }
+
+  get settlementKey(): string {
+    return join(this.keysDir, "settlement.key");
+  }
+
+  nodeKey(shard: number): string {
+    return join(this.keysDir, `node-${four(shard)}.key`);
+  }
+
+  /** A node's own directory: journal, lock and show config. */
+  node(shard: number): string {
+    return join(this.dataDir, `node-${four(shard)}`);
+  }
+}
+
+function four(shard: number): string {
+  return shard.toString().padStart(4, "0");
+}

@@ -1,0 +1,118 @@
+/**
+ * Files that must be whole or absent, and are never overwritten by accident.
+ *
+ * `publish` writes a temporary file, fsyncs it, links it to its name exclusively and fsyncs the directory: after
+ * a crash at any point the name either does not exist or holds every byte. `replace` is the same for the few
+ * files that change (a node's show config).
+ */
+import { randomBytes } from "node:crypto";
+import { type FileHandle, link, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { HongbaoError, systemCode } from "../format/error.ts";
+
+export const SECRET_MODE = 0o400;
+const PUBLIC_MODE = 0o444;
+
+/**
+ * Creates `path` with `bytes`, durably and exclusively.
+ * @throws HongbaoError `already_exists`
+ */
+export async function publish(path: string, bytes: Uint8Array | string, mode = PUBLIC_MODE): Promise<void> {
+  const temporary = await writeBeside(path, bytes, mode);
+  try {
+    // If we die here, the name does not exist yet; a stray temporary file is all that is left.
+    await link(temporary, path);
+  } catch (cause) {
+    if (systemCode(cause) === "EEXIST")
+      throw new HongbaoError("already_exists", `${path} exists; nothing is ever overwritten`, { cause });
+    throw cause;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  // If we die here, the entry may be lost with the power, but never the bytes without the name.
+  await syncDirectory(dirname(path));
+}
+
+/** Puts `bytes` in place of whatever `path` held: readers see the old or the new file, never a mixture. */
+export async function replace(path: string, bytes: Uint8Array | string, mode = 0o644): Promise<void> {
+  const temporary = await writeBeside(path, bytes, mode);
+  await rename(temporary, path);
+  await syncDirectory(dirname(path));
+}
+
+/** Creates a directory and its parents, each made durable in the one above it. */
+export async function makeDirectory(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true });
+  if (first === undefined) return;
+  for (let at = path; ; at = dirname(at)) {
+    await syncDirectory(dirname(at));
+    if (at === first || dirname(at) === at) return;
+  }
+}
+
+export async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Reads a whole small file (key, manifest, config).
+ * @param what what the file is, for the sentence of a refusal
+ * @throws HongbaoError `missing_file`, or `unreadable_file` (no permission, too large, a read error)
+ */
+export async function readSmallFile(
+  path: string,
+  what: string,
+  bytesMax = 64 * 1024 * 1024,
+): Promise<Buffer> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, "r");
+    const { size } = await handle.stat();
+    if (size > bytesMax)
+      throw new HongbaoError("unreadable_file", `${what} ${path} has ${size} bytes, more than ${bytesMax}`);
+    return await handle.readFile();
+  } catch (cause) {
+    if (cause instanceof HongbaoError) throw cause;
+    throw fileProblem(cause, path, what);
+  } finally {
+    await handle?.close();
+  }
+}
+
+/** The sentence for a file that cannot be opened or read. */
+export function fileProblem(cause: unknown, path: string, what: string): HongbaoError {
+  const code = systemCode(cause);
+  if (code === "ENOENT" || code === "ENOTDIR")
+    return new HongbaoError("missing_file", `${what} ${path} does not exist`, { cause });
+  const why =
+    code === "EACCES" ? "may not be read by this user" : `cannot be read (${code ?? String(cause)})`;
+  return new HongbaoError("unreadable_file", `${what} ${path} ${why}`, { cause });
+}
+
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return false;
+    throw error;
+  }
+}
+
+async function writeBeside(path: string, bytes: Uint8Array | string, mode: number): Promise<string> {
+  await makeDirectory(dirname(path));
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+  const handle = await open(temporary, "wx", mode);
+  try {
+    await handle.writeFile(bytes);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  return temporary;
+}

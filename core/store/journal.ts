@@ -1,0 +1,247 @@
+/**
+ * A shard's journal, written: one append-only stream of frames in segments, one writer.
+ *
+ * `append` gives a frame its place at once and never waits. `written` resolves when the bytes are with the
+ * kernel (they survive kill -9), `durable` when they are on the disk (they survive a power loss). All frames of
+ * a loop turn go out in one write; all that wait for the disk share one fdatasync (group commit), and writes
+ * go on while it runs. Each group begins with a statement of what was durable before it.
+ *
+ * A failed or short write or sync ends the journal at once and is never retried: after a failed fsync nobody
+ * knows what the disk holds (PostgreSQL's "fsyncgate"). The node stops; recovery reads what is really there.
+ */
+import { randomBytes } from "node:crypto";
+import { type FileHandle, open } from "node:fs/promises";
+import { ID_BYTES } from "../format/claim.ts";
+import { HongbaoError, invariant } from "../format/error.ts";
+import { encodeFrame, encodeSegmentHeader, type Frame, SEGMENT_HEADER_BYTES } from "../format/frame.ts";
+import { publish } from "./durable.ts";
+import {
+  type JournalEntry,
+  type JournalIdentity,
+  openJournalReader,
+  segmentCount,
+  segmentPath,
+} from "./journal-reader.ts";
+import { OffsetGate } from "./offset-gate.ts";
+
+const SEGMENT_BYTES = 64 * 1024 * 1024;
+
+export interface JournalOptions {
+  /** Called once, when a write or a sync failed: the process must stop. */
+  readonly onFailure: (error: HongbaoError) => void;
+  /** A new segment is begun behind this many bytes. */
+  readonly segmentBytes?: number;
+}
+
+export class Journal {
+  readonly identity: JournalIdentity;
+  private readonly dir: string;
+  private readonly options: JournalOptions;
+  private handle: FileHandle;
+  private segment: number;
+  /** Bytes of the current segment file. */
+  private position: number;
+  private pending: Buffer[] = [];
+  private appended: number;
+  /** CRC of the last appended frame, and of the last written one. */
+  private chain: number;
+  private writtenChain: number;
+  private pumping: Promise<void> | undefined;
+  private syncing: Promise<void> | undefined;
+  private syncWanted: number;
+  private statementDue = true;
+  private failure: HongbaoError | undefined;
+  private readonly writtenGate: OffsetGate;
+  private readonly durableGate: OffsetGate;
+
+  private constructor(
+    dir: string,
+    identity: JournalIdentity,
+    handle: FileHandle,
+    at: { segment: number; position: number; offset: number; chain: number },
+    options: JournalOptions,
+  ) {
+    this.dir = dir;
+    this.identity = identity;
+    this.handle = handle;
+    this.segment = at.segment;
+    this.position = at.position;
+    this.appended = at.offset;
+    this.chain = at.chain;
+    this.writtenChain = at.chain;
+    this.syncWanted = at.offset;
+    this.options = options;
+    this.writtenGate = new OffsetGate(at.offset);
+    this.durableGate = new OffsetGate(at.offset);
+  }
+
+  /** Creates an empty journal. @throws HongbaoError `already_exists` */
+  static async create(dir: string, of: Omit<JournalIdentity, "journalId">): Promise<void> {
+    const header = { ...of, journalId: randomBytes(ID_BYTES), segment: 0, offset: 0, chain: 0 };
+    await publish(segmentPath(dir, 0), encodeSegmentHeader(header), 0o600);
+  }
+
+  /**
+   * Recovers a journal: replays every whole frame, cuts a crash's torn tail, and syncs what it found, because
+   * the answers that will be given again must not rest on bytes that only the page cache holds.
+   * @throws HongbaoError `missing_file`, `corrupt_journal`
+   */
+  static async recover(
+    dir: string,
+    replay: (entry: JournalEntry) => void,
+    options: JournalOptions,
+  ): Promise<Journal> {
+    const reader = await openJournalReader(dir);
+    try {
+      for await (const entry of reader.entries()) replay(entry);
+    } finally {
+      await reader.close();
+    }
+    const { segment, position } = reader.place;
+    invariant(segment === (await segmentCount(dir)) - 1, "reading ends in the last segment");
+    const handle = await open(segmentPath(dir, segment), "r+");
+    // If we die here, the tail is cut again, at the same place.
+    await handle.truncate(position);
+    await handle.sync();
+    return new Journal(
+      dir,
+      reader.identity,
+      handle,
+      { segment, position, offset: reader.offset, chain: reader.chain },
+      options,
+    );
+  }
+
+  /** Stream offset up to which everything is on the disk. */
+  get durableOffset(): number {
+    return this.durableGate.reached;
+  }
+
+  /** Stream offset behind the last appended frame. */
+  get appendedOffset(): number {
+    return this.appended;
+  }
+
+  /** @returns the stream offset behind the frame. @throws HongbaoError `journal_failed` */
+  append(frame: Frame): number {
+    if (this.failure) throw this.failure;
+    if (this.statementDue) {
+      this.statementDue = false;
+      this.push({ type: "durable", offset: this.appended, upTo: this.durableGate.reached });
+    }
+    this.push(frame);
+    this.pumping ??= this.pump();
+    return this.appended;
+  }
+
+  /** Resolves when everything before `offset` is with the kernel. */
+  written(offset: number): Promise<void> {
+    return this.writtenGate.wait(offset);
+  }
+
+  /** Resolves when everything before `offset` is on the disk. */
+  durable(offset: number): Promise<void> {
+    if (offset > this.syncWanted) this.syncWanted = offset;
+    this.startSync();
+    return this.durableGate.wait(offset);
+  }
+
+  /** Makes everything durable, says so in a last statement, and closes the file. */
+  async close(): Promise<void> {
+    await this.durable(this.appended);
+    this.push({ type: "durable", offset: this.appended, upTo: this.durableGate.reached });
+    this.pumping ??= this.pump();
+    await this.durable(this.appended);
+    await this.pumping;
+    await this.syncing;
+    await this.handle.close();
+  }
+
+  private push(frame: Frame): void {
+    const { bytes, crc } = encodeFrame(frame, this.identity.journalId, this.appended, this.chain);
+    this.pending.push(bytes);
+    this.appended += bytes.length;
+    this.chain = crc;
+  }
+
+  /** Writes all that a loop turn appended in one go, until nothing is left. */
+  private async pump(): Promise<void> {
+    try {
+      await new Promise((resolve) => setImmediate(resolve));
+      while (this.pending.length > 0) {
+        if (this.position >= (this.options.segmentBytes ?? SEGMENT_BYTES)) await this.roll();
+        const bytes =
+          this.pending.length === 1 && this.pending[0] ? this.pending[0] : Buffer.concat(this.pending);
+        const { appended: end, chain } = this;
+        this.pending = [];
+        const { bytesWritten } = await this.handle.write(bytes, 0, bytes.length, this.position);
+        if (bytesWritten !== bytes.length)
+          throw new Error(`${bytesWritten} of ${bytes.length} bytes were written`);
+        this.position += bytes.length;
+        this.writtenChain = chain;
+        this.writtenGate.advance(end);
+        this.startSync();
+      }
+      this.pumping = undefined;
+    } catch (cause) {
+      this.fail(cause, "written");
+    }
+  }
+
+  private startSync(): void {
+    const behind = this.durableGate.reached < this.syncWanted;
+    if (this.syncing || this.failure || !behind || this.writtenGate.reached === this.durableGate.reached)
+      return;
+    this.syncing = this.sync().finally(() => {
+      this.syncing = undefined;
+      this.startSync();
+    });
+  }
+
+  private async sync(): Promise<void> {
+    const upTo = this.writtenGate.reached;
+    try {
+      await this.handle.datasync();
+    } catch (cause) {
+      return this.fail(cause, "synced");
+    }
+    this.statementDue = true;
+    this.durableGate.advance(upTo);
+  }
+
+  /** Begins the next segment. The old one is synced whole first: only the last segment may ever be cut. */
+  private async roll(): Promise<void> {
+    await this.syncing;
+    await this.handle.sync();
+    this.statementDue = true;
+    this.durableGate.advance(this.writtenGate.reached);
+    const header = {
+      ...this.identity,
+      segment: this.segment + 1,
+      offset: this.writtenGate.reached,
+      chain: this.writtenChain,
+    };
+    // If we die here, recovery ends in the old segment, whole; if behind the next line, in an empty new one.
+    await publish(segmentPath(this.dir, header.segment), encodeSegmentHeader(header), 0o600);
+    const next = await open(segmentPath(this.dir, header.segment), "r+");
+    const old = this.handle;
+    this.handle = next;
+    this.segment = header.segment;
+    this.position = SEGMENT_HEADER_BYTES;
+    await this.syncing;
+    await old.close();
+  }
+
+  private fail(cause: unknown, verb: string): void {
+    if (this.failure) return;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    this.failure = new HongbaoError(
+      "journal_failed",
+      `the journal in ${this.dir} could not be ${verb} (${why}): the node stops; free or repair the disk, then start it again`,
+      { cause },
+    );
+    this.writtenGate.fail(this.failure);
+    this.durableGate.fail(this.failure);
+    this.options.onFailure(this.failure);
+  }
+}

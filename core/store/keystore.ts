@@ -1,0 +1,30 @@
+/**
+ * Key files on disk: created exclusively with mode 0400, read whole, never overwritten, never logged.
+ */
+
+import { HongbaoError } from "../format/error.ts";
+import type { KeyFile, KeyFileKind } from "../format/keyfile.ts";
+import { formatKeyFile, parseKeyFile } from "../format/keyfile.ts";
+import { publish, readSmallFile, SECRET_MODE } from "./durable.ts";
+
+const KEY_FILE_BYTES_MAX = 64 * 1024;
+
+/** @throws HongbaoError `missing_key_file`, `unreadable_file`, `invalid_key_file` */
+export async function readKeyFile<K extends KeyFileKind>(kind: K, path: string): Promise<KeyFile<K>> {
+  try {
+    const bytes = await readSmallFile(path, `the ${kind} key file`, KEY_FILE_BYTES_MAX);
+    return parseKeyFile(kind, bytes.toString("utf8"), path);
+  } catch (cause) {
+    if (!(cause instanceof HongbaoError) || cause.code !== "missing_file") throw cause;
+    const hint =
+      kind === "signing" ? "make one with `hongbao keys new`" : "`hongbao generate` makes it; check KEYS_DIR";
+    throw new HongbaoError("missing_key_file", `the ${kind} key file ${path} does not exist: ${hint}`, {
+      cause,
+    });
+  }
+}
+
+/** @throws HongbaoError `already_exists` */
+export async function createKeyFile<K extends KeyFileKind>(path: string, file: KeyFile<K>): Promise<void> {
+  await publish(path, formatKeyFile(file), SECRET_MODE);
+}

@@ -1,0 +1,167 @@
+/** The embedded queue's one session, shared by forked processes that wait, die and speak at once. */
+import { type ChildProcess, execFileSync, fork } from "node:child_process";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { type EmbeddedQueue, startEmbeddedQueue } from "../../../core/store/embedded-queue.ts";
+import { forkConsumer, forkProducer } from "../../fakes/embedded-peers.ts";
+import { contract } from "./queue-contract.ts";
+
+const FAKES = join(import.meta.dirname, "../../fakes");
+const PATIENCE = { timeout: 20_000, interval: 20 };
+
+let queue: EmbeddedQueue;
+const children = new Set<ChildProcess>();
+
+beforeAll(async () => {
+  queue = await startEmbeddedQueue();
+});
+
+afterAll(async () => {
+  for (const child of children) child.kill("SIGKILL");
+  await queue.close();
+});
+
+/** They share the one session, which is the point: they run side by side. */
+describe.concurrent("clients in several processes", () => {
+  it("have values as node-postgres has them", async () => {
+    const client = await newClient();
+    const { answers } = client;
+    client.run(
+      `SELECT 1::int AS int, 2::bigint AS big, '{"a":[1]}'::jsonb AS json, array['x','y"z'] AS list, true AS bool,
+              null AS nil, $1::text[] AS texts, $2::jsonb AS object, $3::text AS text`,
+      [["a", 'b"c\\d', ""], { deep: [1, null] }, "π \u{1F9E7}"],
+    );
+    await vi.waitFor(() => expect(answers).toHaveLength(1), PATIENCE);
+    expect(answers[0]).toEqual({
+      rows: [
+        {
+          int: 1,
+          big: "2",
+          json: { a: [1] },
+          list: ["x", 'y"z'],
+          bool: true,
+          nil: null,
+          texts: ["a", 'b"c\\d', ""],
+          object: { deep: [1, null] },
+          text: "π \u{1F9E7}",
+        },
+      ],
+    });
+  });
+
+  it("get errors with their code, and go on", async () => {
+    const client = await newClient();
+    client.run("SELECT 1/$1::int", [0]);
+    client.run("nonsense");
+    client.run("SELECT 1 AS one");
+    await vi.waitFor(() => expect(client.answers).toHaveLength(3), PATIENCE);
+    expect(client.answers).toEqual([{ failed: "22012" }, { failed: "42601" }, { rows: [{ one: 1 }] }]);
+  });
+
+  it("a transaction has the session to itself, and all wait for its end", async () => {
+    const [a, b] = await Promise.all([newClient(), newClient()]);
+    for (const sql of ["CREATE TABLE public.t1 (x int)", "BEGIN", "INSERT INTO public.t1 VALUES (1)"])
+      a.run(sql);
+    await vi.waitFor(() => expect(a.answers).toHaveLength(3), PATIENCE);
+    b.run("SELECT x FROM public.t1");
+    for (let i = 0; i < 20; i++) a.run("SELECT 1");
+    await vi.waitFor(() => expect(a.answers).toHaveLength(23), PATIENCE);
+    expect(b.answers).toEqual([]);
+    a.run("COMMIT");
+    await vi.waitFor(() => expect(b.answers).toEqual([{ rows: [{ x: 1 }] }]), PATIENCE);
+  });
+
+  it("a child that dies in a transaction is rolled back, and the others go on", async () => {
+    const [a, b] = await Promise.all([newClient(), newClient()]);
+    for (const sql of ["CREATE TABLE public.t2 (x int)", "BEGIN", "INSERT INTO public.t2 VALUES (1)"])
+      a.run(sql);
+    await vi.waitFor(() => expect(a.answers).toHaveLength(3), PATIENCE);
+    b.run("SELECT x FROM public.t2");
+    a.child.kill("SIGKILL");
+    await vi.waitFor(() => expect(b.answers).toEqual([{ rows: [] }]), PATIENCE);
+  });
+
+  it("a notification reaches those that listen in other processes", async () => {
+    const [a, b] = await Promise.all([newClient(), newClient()]);
+    a.run("LISTEN news");
+    await vi.waitFor(() => expect(a.answers).toHaveLength(1), PATIENCE);
+    b.run("NOTIFY news, 'hello'");
+    await vi.waitFor(() => expect(a.notifications).toContain("news hello"), PATIENCE);
+  });
+
+  it("a worker killed in the middle of a batch: the next one gets that batch", async () => {
+    const acks: string[] = [];
+    const producer = forkProducer(queue, "killed", {
+      ...SILENT,
+      ack: (ack) => acks.push(Buffer.from(ack).toString()),
+    });
+    let begun = 0;
+    const doomed = forkConsumer(queue, "killed", () => new Promise(() => begun++), SILENT);
+    await producer.send("a", Buffer.from("a"));
+    await vi.waitFor(() => expect(begun).toBe(1), PATIENCE);
+    doomed.child.kill("SIGKILL");
+    const consumer = forkConsumer(queue, "killed", async (batch) => batch, SILENT);
+    await vi.waitFor(() => expect(acks).toEqual(["a"]), PATIENCE);
+    await Promise.all([producer.close(), consumer.close()]);
+  });
+
+  it("without a process that forked it, a program is told what to do", () => {
+    const script = `import { openBatchProducer } from "./dist/core/store/queue.js";
+      try { openBatchProducer({ kind: "embedded" }, "q", {}) } catch (e) { console.log(e.name, e.code, e.message) }`;
+    const { NODE_CHANNEL_FD, ...env } = process.env;
+    const options = { cwd: join(FAKES, "../.."), env, encoding: "utf8" } as const;
+    const output = execFileSync(process.execPath, ["--input-type=module", "-e", script], options);
+    expect(output).toMatch(
+      /^HongbaoError queue_unavailable The embedded queue lives in the process that forks/,
+    );
+  });
+});
+
+describe("the embedded queue", () => {
+  contract(async () => ({
+    producer: (queueName, on) => forkProducer(queue, queueName, on),
+    consumer: (queueName, process, on) => forkConsumer(queue, queueName, process, on),
+    stop: async () => {},
+  }));
+});
+
+describe("the host", () => {
+  it("closes: sending fails within seconds, trouble is told once, the child ends by itself", async () => {
+    const troubles: string[] = [];
+    const on = { ...SILENT, ack: () => {}, trouble: (message: string) => troubles.push(message) };
+    const producer = forkProducer(queue, "orphaned", on);
+    await producer.send("a", Buffer.from("a"));
+    await queue.close();
+    await vi.waitFor(() => expect(troubles).toHaveLength(1), PATIENCE);
+    expect(troubles[0]).toMatch(/^The queue at the embedded queue cannot be used now \(/);
+    await expect(producer.send("b", Buffer.from("b"))).rejects.toThrow(/cannot be reached/);
+    expect(await producer.depth()).toBe(null);
+    await producer.close();
+    expect(troubles).toHaveLength(1);
+  });
+});
+
+const SILENT = { ack: () => {}, trouble: () => {}, recovered: () => {} };
+
+interface Client {
+  readonly child: ChildProcess;
+  readonly answers: unknown[];
+  /** Everybody's: the session is shared, and so is what it listens to. */
+  readonly notifications: string[];
+  run(sql: string, values?: unknown[]): void;
+}
+
+async function newClient(): Promise<Client> {
+  const child = fork(join(FAKES, "sql-child.mjs"));
+  children.add(child);
+  queue.attach(child);
+  const answers: unknown[] = [];
+  const notifications: string[] = [];
+  child.on("message", (message: object) => {
+    if ("notification" in message) notifications.push(String(message.notification));
+    else if (!("hongbaoQueue" in message)) answers.push(message);
+  });
+  await vi.waitFor(() => expect(answers).toEqual([{ rows: "ready" }]), PATIENCE);
+  answers.length = 0;
+  return { child, answers, notifications, run: (sql, values) => child.send({ sql, values }) };
+}
