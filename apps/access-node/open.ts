@@ -1,0 +1,72 @@
+/**
+ * Open: a decryption, no lookup. Token and pass prove everything; the claim is on the disk before the user sees
+ * the amount. The same token opens to the same answer for its holder for ever, and adds one record only.
+ *
+ * Order: token (opaque), pass, expiry, journal.
+ */
+
+import { formatPacket } from "../../core/format/packet.ts";
+import { openReceipt } from "../../core/format/pass.ts";
+import { decodeToken, tokenOpener } from "../../core/format/token.ts";
+import type { Shard } from "./shard.ts";
+
+export interface OpenRequest {
+  readonly token: string;
+  readonly user: string;
+  readonly device: string;
+  readonly pass?: string | undefined;
+}
+
+export type OpenAnswer =
+  | { readonly packet: string; readonly cents: number; readonly ad: number; readonly status: "crediting" }
+  | "invalid-token"
+  | "not-yours"
+  | "expired";
+
+export class Opener {
+  private readonly shard: Shard;
+  private readonly openToken: ReturnType<typeof tokenOpener>;
+  private readonly ads: ReadonlySet<number>;
+  /** Claims on their way to the disk, by serial: a repeated open waits for the first one's sync. */
+  private readonly syncing = new Map<number, Promise<void>>();
+
+  constructor(shard: Shard) {
+    this.shard = shard;
+    this.openToken = tokenOpener(shard.keys.token, shard.scope);
+    this.ads = new Set(shard.channels.map(({ ad }) => ad));
+  }
+
+  /** @throws HongbaoError `journal_failed`: nothing was acknowledged */
+  async open(request: OpenRequest): Promise<OpenAnswer> {
+    const token = decodeToken(request.token);
+    const packet = token && this.openToken(token);
+    if (token === undefined || packet === undefined || !this.ads.has(packet.ad)) return "invalid-token";
+    const { user, device } = request;
+    const pass = openReceipt(this.shard.keys.receipt, request, request.pass ?? "");
+    const mine =
+      pass?.packet.serial === packet.serial &&
+      pass.packet.shard === this.shard.identity.shard &&
+      pass.packet.epoch === this.shard.identity.epoch;
+    if (!mine) return "not-yours";
+    const nowMs = this.shard.clock.wallMs();
+    if (this.shard.book.isClaimed(packet.serial)) await this.syncing.get(packet.serial);
+    else if (nowMs >= this.shard.expiresAtMs) return "expired";
+    else await this.claim(packet.serial, { token, user, device, atMs: nowMs });
+    const id = formatPacket({ ...this.shard.identity, serial: packet.serial });
+    return { packet: id, cents: packet.cents, ad: packet.ad, status: "crediting" };
+  }
+
+  private async claim(
+    serial: number,
+    claim: { token: Uint8Array; user: string; device: string; atMs: number },
+  ): Promise<void> {
+    // If we die before the sync, nobody saw an amount, and the token can be opened again.
+    const synced = this.shard.journal.durable(this.shard.append({ type: "claim", serial, ...claim }));
+    this.syncing.set(serial, synced);
+    try {
+      await synced;
+    } finally {
+      this.syncing.delete(serial);
+    }
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * One journal a shard. The lock keeps a second process of this machine out; the owner record beside the seed
+ * file names the one journal that may ever serve the shard, wherever the files are copied to; the ledger's pin
+ * is the last line. A node that finds another owner, or an owner but no journal, refuses.
+ */
+import { hostname } from "node:os";
+import { z } from "zod";
+import { canonicalJson } from "../../core/format/campaign.ts";
+import { HongbaoError } from "../../core/format/error.ts";
+import type { EpochDir } from "../../core/store/campaign-dir.ts";
+import { exists, publish, readSmallFile } from "../../core/store/durable.ts";
+import { Journal } from "../../core/store/journal.ts";
+import { openJournalReader, segmentCount } from "../../core/store/journal-reader.ts";
+
+const ownerRecord = z.strictObject({
+  format: z.literal("hongbao.owner.v1"),
+  campaign: z.string(),
+  epoch: z.int(),
+  shard: z.int(),
+  /** 16 bytes, hex */
+  journalId: z.string().regex(/^[0-9a-f]{32}$/),
+  host: z.string(),
+});
+
+/**
+ * Makes sure that the journal in this node's directory is the shard's one and only.
+ * @throws HongbaoError `owned_elsewhere`, `corrupt_journal`, `unreadable_file`
+ */
+export async function takeOwnership(epoch: EpochDir, shard: number, campaignTag: number): Promise<void> {
+  const dir = epoch.node(shard);
+  const path = epoch.owner(shard);
+  const owner = await readOwner(path);
+  if ((await segmentCount(dir)) === 0) {
+    if (owner !== undefined) throw elsewhere(path, owner, `there is no journal in ${dir}`);
+    // If we die behind this, the next start finds a journal without an owner, and claims the shard for it.
+    await Journal.create(dir, { campaignTag, epoch: epoch.epoch, shard });
+  }
+  const reader = await openJournalReader(dir);
+  const { identity } = reader;
+  if (identity.campaignTag !== campaignTag || identity.epoch !== epoch.epoch || identity.shard !== shard)
+    throw new HongbaoError(
+      "owned_elsewhere",
+      `the journal in ${dir} belongs to epoch ${identity.epoch}, shard ${identity.shard}, perhaps of another campaign: set DATA_DIR right`,
+    );
+  const journalId = identity.journalId.toString("hex");
+  if (owner === undefined) await publishOwner(path, epoch, shard, journalId);
+  else if (owner !== journalId) throw elsewhere(path, owner, `the journal in ${dir} is ${journalId}`);
+}
+
+/** @returns the journal that the owner record names, hex, or undefined without a record. */
+async function readOwner(path: string): Promise<string | undefined> {
+  if (!(await exists(path))) return undefined;
+  const text = (await readSmallFile(path, "the owner record", 4096)).toString("utf8");
+  try {
+    return ownerRecord.parse(JSON.parse(text)).journalId;
+  } catch (cause) {
+    throw new HongbaoError(
+      "owned_elsewhere",
+      `the owner record ${path} is damaged: find the shard's journal before anything else`,
+      { cause },
+    );
+  }
+}
+
+async function publishOwner(path: string, epoch: EpochDir, shard: number, journalId: string): Promise<void> {
+  const campaign = epoch.of.campaign;
+  const record = {
+    format: "hongbao.owner.v1",
+    campaign,
+    epoch: epoch.epoch,
+    shard,
+    journalId,
+    host: hostname(),
+  };
+  try {
+    await publish(path, canonicalJson(ownerRecord.parse(record)));
+  } catch (cause) {
+    if (!(cause instanceof HongbaoError) || cause.code !== "already_exists") throw cause;
+    throw elsewhere(path, (await readOwner(path)) ?? "unknown", "another node was faster");
+  }
+}
+
+function elsewhere(path: string, owner: string, here: string): HongbaoError {
+  return new HongbaoError(
+    "owned_elsewhere",
+    `the shard is served from journal ${owner} (${path}), but ${here}: start the node with the DATA_DIR that holds that journal`,
+  );
+}
