@@ -1,0 +1,140 @@
+/**
+ * The operator's side of the show: signs a config and pushes it to every node, so that it arrives, or was not
+ * needed because the nodes already hold the plan.
+ *
+ * The last config that was signed is kept beside the operator's data, because `shift` and `stop` are edits of
+ * it. Nodes decide alone: a config that one node refused or missed can be pushed again at any time.
+ */
+import { canonicalJson } from "../../core/format/campaign.ts";
+import { HongbaoError } from "../../core/format/error.ts";
+import { parseShow, type Show, type SignedShow } from "../../core/format/show.ts";
+import { signShow } from "../../core/format/signature.ts";
+import { CampaignDir, type Roots } from "../../core/store/campaign-dir.ts";
+import { exists, readSmallFile, replace } from "../../core/store/durable.ts";
+import { readKeyFile } from "../../core/store/keystore.ts";
+
+const PUSH_MS_MAX = 5_000;
+
+export interface ShowTarget {
+  readonly roots: Roots;
+  readonly campaign: string;
+  /** Base URLs of the nodes. */
+  readonly nodes: readonly string[];
+  /** The operator's signing key file; without it the campaign's own (test campaigns). */
+  readonly keyFile?: string | undefined;
+}
+
+export interface Delivery {
+  readonly node: string;
+  readonly outcome: "taken" | "not-newer" | "refused" | "unreachable";
+  readonly detail: string;
+}
+
+export interface Pushed {
+  readonly version: number;
+  readonly deliveries: readonly Delivery[];
+}
+
+/** @param text the show config as the operator wrote it: pushed byte for byte. @throws HongbaoError `invalid_show` */
+export async function setShow(target: ShowTarget, text: string): Promise<Pushed> {
+  const show = parseShow(text);
+  if (show.campaign !== target.campaign)
+    throw new HongbaoError(
+      "invalid_show",
+      `the show config is for campaign ${show.campaign}, not ${target.campaign}`,
+    );
+  return await push(target, show, text);
+}
+
+/** Moves every round that has not opened by `seconds`, and the end of a round that is open. */
+export async function shiftShow(target: ShowTarget, seconds: number, nowMs: number): Promise<Pushed> {
+  const last = await lastShow(target);
+  const rounds = last.rounds.map((round) => {
+    const opened = Date.parse(round.opensAt) <= nowMs;
+    const closed = Date.parse(round.closesAt) <= nowMs;
+    return {
+      ...round,
+      opensAt: opened ? round.opensAt : moved(round.opensAt, seconds),
+      closesAt: closed ? round.closesAt : moved(round.closesAt, seconds),
+    };
+  });
+  return await pushNext(target, { ...last, rounds });
+}
+
+/** Takes everything off the air: nodes answer `countdown` without a time until a newer config comes. */
+export async function stopShow(target: ShowTarget): Promise<Pushed> {
+  return await pushNext(target, { ...(await lastShow(target)), stop: true });
+}
+
+/** Every node's own word on what is on air, or why it could not be asked. */
+export async function showStatus(
+  nodes: readonly string[],
+): Promise<{ node: string; status: unknown; reachable: boolean }[]> {
+  return await Promise.all(
+    nodes.map(async (node) => {
+      try {
+        const response = await fetch(new URL("/v1/show", node), { signal: AbortSignal.timeout(PUSH_MS_MAX) });
+        return { node, status: await response.json(), reachable: response.ok };
+      } catch (error) {
+        return { node, status: reason(error), reachable: false };
+      }
+    }),
+  );
+}
+
+async function pushNext(target: ShowTarget, edited: Show): Promise<Pushed> {
+  const show = { ...edited, version: edited.version + 1 };
+  const text = canonicalJson(show);
+  return await push(target, parseShow(text), text);
+}
+
+async function push(target: ShowTarget, show: Show, text: string): Promise<Pushed> {
+  const dir = new CampaignDir(target.roots, target.campaign);
+  const key = await readKeyFile("signing", target.keyFile ?? dir.operatorKey);
+  if (key.role !== "operator")
+    throw new HongbaoError(
+      "key_mismatch",
+      `a show config is signed by the operator; this key file is the ${key.role}'s`,
+    );
+  const signed: SignedShow = { show: text, signatures: [{ role: "operator", sig: signShow(key, text) }] };
+  // If we die behind this, `shift` and `stop` go on from this version, and pushing it again is harmless.
+  await replace(dir.operatorShow, text);
+  const deliveries = await Promise.all(target.nodes.map((node) => deliver(node, signed)));
+  return { version: show.version, deliveries };
+}
+
+async function deliver(node: string, signed: SignedShow): Promise<Delivery> {
+  try {
+    const response = await fetch(new URL("/v1/show", node), {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(signed),
+      signal: AbortSignal.timeout(PUSH_MS_MAX),
+    });
+    if (response.status === 204) return { node, outcome: "taken", detail: "" };
+    const problem = (await response.json().catch(() => ({}))) as { title?: string; detail?: string };
+    const detail = [problem.title ?? `HTTP ${response.status}`, problem.detail].filter(Boolean).join(": ");
+    return { node, outcome: response.status === 409 ? "not-newer" : "refused", detail };
+  } catch (error) {
+    return { node, outcome: "unreachable", detail: reason(error) };
+  }
+}
+
+async function lastShow(target: ShowTarget): Promise<Show> {
+  const path = new CampaignDir(target.roots, target.campaign).operatorShow;
+  if (!(await exists(path)))
+    throw new HongbaoError(
+      "missing_file",
+      `no show config was set from here yet (${path}): run \`hongbao show set FILE\` first`,
+    );
+  return parseShow((await readSmallFile(path, "the last show config")).toString("utf8"));
+}
+
+function moved(time: string, seconds: number): string {
+  return new Date(Date.parse(time) + seconds * 1000).toISOString();
+}
+
+function reason(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return cause instanceof Error ? cause.message : String(cause);
+}
