@@ -25,6 +25,7 @@ export class Channel {
   private readonly leases: Leases;
   private cursor: number;
   private closed = false;
+  private damaged = false;
 
   constructor(lane: number, layout: LaneLayout, cursor: number, feed: BlockFeed, leases: Leases) {
     this.lane = lane;
@@ -35,9 +36,9 @@ export class Channel {
     this.leases = leases;
   }
 
-  /** Packets that were never handed out and still can be. */
+  /** Packets that were never handed out and still can be: none once the lane is damaged. */
   get left(): number {
-    return this.packets - this.cursor;
+    return this.damaged ? 0 : this.packets - this.cursor;
   }
 
   get position(): number {
@@ -68,10 +69,20 @@ export class Channel {
   /** Resolves when lease and block of the next packet are there (another taker may be faster). */
   async ready(): Promise<void> {
     if (this.closed || this.left === 0) return;
-    await Promise.all([this.leases.extend(this.lane, this.cursor), this.feed.load(this.cursor)]);
+    await Promise.all([this.leases.extend(this.lane, this.cursor), this.loadBlock()]);
   }
 
   close(): void {
     this.closed = true;
+  }
+
+  /** A block that was whole at the start and is not now: this lane gives nothing more, the others go on. */
+  private async loadBlock(): Promise<void> {
+    try {
+      await this.feed.load(this.cursor);
+    } catch (error) {
+      this.damaged = true;
+      throw error;
+    }
   }
 }

@@ -1,9 +1,11 @@
 /**
  * A token bucket: a round's release rate on this node. It fills with time and holds at most 50 ms worth (at
- * least one packet): the opening side never sees more than rate x time + that, and a quiet minute is not paid
- * out as a burst. Monotonic milliseconds, so that wall clock jumps change nothing.
+ * least two packets, or fractions would be lost between two shakes): the opening side never sees more than
+ * rate x time + that, and a quiet minute is not paid out as a burst. Monotonic milliseconds, so that wall clock
+ * jumps change nothing.
  */
 const BURST_SECONDS = 0.05;
+const BURST_PACKETS_MIN = 2;
 
 export class Pacer {
   private readonly perSecond: number;
@@ -13,9 +15,9 @@ export class Pacer {
 
   constructor(perSecond: number, nowMs: number) {
     this.perSecond = perSecond;
-    this.capacity = Math.max(1, perSecond * BURST_SECONDS);
+    this.capacity = Math.max(BURST_PACKETS_MIN, perSecond * BURST_SECONDS);
     this.filledAtMs = nowMs;
-    this.packets = Math.min(1, this.capacity);
+    this.packets = 1;
   }
 
   /** True if a packet may leave at `nowMs`; it is not counted before `spend`. */

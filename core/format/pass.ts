@@ -6,8 +6,8 @@
  *     1    packet    8   epoch u16 ‖ shard u16 ‖ serial u32
  *     9    count     2   entries
  *     11   won       8 each   epoch u16 ‖ shard u16 ‖ ad u16 ‖ packets u16, strictly ascending
- *     ..   receipt  16   HMAC-SHA-256 under the shard's receipt key over user, device and all of the above
  *     ..   quota    16   HMAC-SHA-256 under the campaign's quota key over user and all of the above
+ *     ..   receipt  16   HMAC-SHA-256 under the shard's receipt key over user, device and all of the above
  *
  * User and device are bound by the MACs and not repeated inside: a pass names nobody. What was won is counted
  * per (shard, ad): passes from several nodes merge by taking the larger count of each, so nothing counts twice
@@ -53,17 +53,14 @@ export interface PassKeys {
 
 export function sealPass(keys: PassKeys, holder: Holder, pass: Pass): string {
   const payload = encodePayload(pass);
-  return Buffer.concat([
-    payload,
-    receiptMac(keys.receipt, holder, payload),
-    quotaMac(keys.quota, holder.user, payload),
-  ]).toString("base64url");
+  const attested = Buffer.concat([payload, quotaMac(keys.quota, holder.user, payload)]);
+  return Buffer.concat([attested, receiptMac(keys.receipt, holder, attested)]).toString("base64url");
 }
 
 /** @returns the pass if this shard issued it to this holder (what `open` asks), else undefined. */
 export function openReceipt(receiptKey: Uint8Array, holder: Holder, text: string): Pass | undefined {
   const parts = splitPass(text);
-  return parts && equalBytes(receiptMac(receiptKey, holder, parts.payload), parts.receipt)
+  return parts && equalBytes(receiptMac(receiptKey, holder, parts.attested), parts.receipt)
     ? parts.pass
     : undefined;
 }
@@ -132,22 +129,30 @@ function encodePayload(pass: Pass): Buffer {
   return bytes.done();
 }
 
-function splitPass(
-  text: string,
-): { pass: Pass; payload: Uint8Array; receipt: Uint8Array; quota: Uint8Array } | undefined {
+interface PassParts {
+  readonly pass: Pass;
+  readonly payload: Uint8Array;
+  readonly quota: Uint8Array;
+  /** Payload and quota MAC: what the receipt MAC covers. */
+  readonly attested: Uint8Array;
+  readonly receipt: Uint8Array;
+}
+
+function splitPass(text: string): PassParts | undefined {
   if (text.length > PASS_CHARS_MAX || !/^[A-Za-z0-9_-]+$/.test(text)) return undefined;
   const bytes = Buffer.from(text, "base64url");
   if (bytes.length < 11 + 2 * MAC_BYTES || bytes.toString("base64url") !== text) return undefined;
-  const payload = bytes.subarray(0, -2 * MAC_BYTES);
+  const attested = bytes.subarray(0, -MAC_BYTES);
+  const payload = attested.subarray(0, -MAC_BYTES);
   const pass = decodePayload(payload);
-  return (
-    pass && {
-      pass,
-      payload,
-      receipt: bytes.subarray(payload.length, payload.length + MAC_BYTES),
-      quota: bytes.subarray(payload.length + MAC_BYTES),
-    }
-  );
+  if (pass === undefined) return undefined;
+  return {
+    pass,
+    payload,
+    quota: attested.subarray(-MAC_BYTES),
+    attested,
+    receipt: bytes.subarray(-MAC_BYTES),
+  };
 }
 
 function decodePayload(payload: Uint8Array): Pass | undefined {
@@ -163,12 +168,12 @@ function decodePayload(payload: Uint8Array): Pass | undefined {
   }
 }
 
-function receiptMac(key: Uint8Array, holder: Holder, payload: Uint8Array): Uint8Array {
-  const message = new ByteWriter(payload.length + 320)
+function receiptMac(key: Uint8Array, holder: Holder, attested: Uint8Array): Uint8Array {
+  const message = new ByteWriter(attested.length + 320)
     .text("hongbao.pass.receipt.v1")
     .text(holder.user)
     .text(holder.device)
-    .bytes(payload);
+    .bytes(attested);
   return hmac(sha256, key, message.done()).subarray(0, MAC_BYTES);
 }
 

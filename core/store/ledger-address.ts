@@ -23,6 +23,7 @@ export function parseLedgerAddress(url: string | undefined, ownPath: string): Le
   if (text === "") return { kind: "sqlite", path: ownPath };
   const path = pathOf(text);
   if (hasControlCharacter(path)) throw refusal("it holds a control character");
+  if (path === ":memory:") throw refusal("books must lie in a file, not in memory");
   if (path === "" || /[/\\]$/.test(path)) throw refusal("it names no file");
   if (path.startsWith("//")) throw refusal("a path begins with one slash");
   return { kind: "sqlite", path };
@@ -32,6 +33,7 @@ function pathOf(text: string): string {
   const scheme = WINDOWS_DRIVE.test(text) ? undefined : SCHEME.exec(text)?.[1]?.toLowerCase();
   switch (scheme) {
     case undefined:
+    case "":
       return text;
     case "sqlite": {
       const rest = text.slice("sqlite:".length);
@@ -46,8 +48,6 @@ function pathOf(text: string): string {
         "LEDGER_URL names a PostgreSQL server, but PostgreSQL ledgers are not available yet (later). " +
           "Give the path of a SQLite file, or leave LEDGER_URL unset.",
       );
-    case "":
-      throw refusal("books must lie in a file, not in memory");
     default:
       throw refusal("it is neither a path nor a sqlite: address");
   }

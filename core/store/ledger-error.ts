@@ -8,9 +8,12 @@ import { HongbaoError, systemCode } from "../format/error.ts";
 /** @returns the refusal that stands for `cause`; what is none of SQLite's own failures comes back as it is. */
 export function ledgerError(cause: unknown, path: string): unknown {
   const code = systemCode(cause);
-  if (cause instanceof HongbaoError || code === undefined || !code.startsWith("SQLITE_")) return cause;
+  if (cause instanceof HongbaoError || code === undefined) return cause;
   const unavailable = (why: string) =>
     new HongbaoError("ledger_unavailable", `the ledger ${path} ${why}`, { cause });
+  if (/^E[A-Z]+$/.test(code))
+    return unavailable(`cannot be reached (${code}): check the path and who may read and write there`);
+  if (!code.startsWith("SQLITE_")) return cause;
   const corrupt = (why: string) => new HongbaoError("corrupt_ledger", `the ledger ${path} ${why}`, { cause });
   switch (code.split("_")[1]) {
     case "BUSY":
@@ -21,7 +24,9 @@ export function ledgerError(cause: unknown, path: string): unknown {
     case "READONLY":
     case "PERM":
     case "AUTH":
-      return unavailable("may not be written by this user: check the owner of the file and its directory");
+      return unavailable(
+        "cannot be used by this user, who may not write it or its directory: check who owns them, or read a copy",
+      );
     case "CANTOPEN":
       return unavailable(
         "cannot be opened: check that this user may read and write the file and its directory",

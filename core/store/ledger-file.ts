@@ -25,17 +25,10 @@ export interface LedgerFile {
 
 /** @throws HongbaoError `ledger_mismatch`, `ledger_unavailable`, `corrupt_ledger` */
 export async function openLedgerFile(path: string, file: ManifestFile): Promise<LedgerFile> {
-  if (isDirectory(path))
-    throw new HongbaoError(
-      "ledger_unavailable",
-      `the ledger ${path} is a directory: give the path of a file`,
-    );
-  await makeDirectory(dirname(path)).catch((cause) => {
-    const why = "cannot be made: check the path and who may write there";
-    throw new HongbaoError("ledger_unavailable", `the directory of the ledger ${path} ${why}`, { cause });
-  });
   let db: Database.Database | undefined;
   try {
+    await makeDirectory(dirname(path));
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw isDirectory(path);
     db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
     const wasCreated = prepareFile(db, path, file);
     // If we die before this, a power loss may take a ledger that has acknowledged nothing yet.
@@ -82,6 +75,6 @@ function createOnce(db: Database.Database, path: string, file: ManifestFile): bo
   return create.immediate();
 }
 
-function isDirectory(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+function isDirectory(path: string): HongbaoError {
+  return new HongbaoError("ledger_unavailable", `the ledger ${path} is a directory: give the path of a file`);
 }

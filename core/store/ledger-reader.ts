@@ -6,7 +6,7 @@
  * since (a packet credited twice, a changed amount, postings that are missing), so every order and every sum is
  * made anew, and a value that cannot be is `corrupt_ledger`. It writes nothing.
  */
-import { statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import Database from "better-sqlite3";
 import { HongbaoError } from "../format/error.ts";
 import type { PacketId } from "../format/packet.ts";
@@ -51,7 +51,7 @@ export interface RejectionRow extends PacketId {
  *   `ledger_unavailable`, `corrupt_ledger`; the iterables throw the last two as well
  */
 export function readLedger(path: string): LedgerReader {
-  if (statSync(path, { throwIfNoEntry: false }) === undefined) throw noLedger(path);
+  if (!existsSync(path)) throw noLedger(path);
   let db: Database.Database | undefined;
   try {
     db = new Database(path, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });

@@ -57,10 +57,10 @@ export function prepareStatements(db: Database) {
       )
       .pluck(),
     escrowCents: db
-      .prepare<[], number>(`SELECT balance_cents FROM account WHERE account = ${ESCROW}`)
+      .prepare<[], number>(`SELECT balance_cents FROM account WHERE account = ${ESCROW} AND kind = 'escrow'`)
       .pluck(),
     debitEscrow: db.prepare<[cents: number, postings: number]>(
-      `UPDATE account SET balance_cents = balance_cents - ?, postings = postings + ? WHERE account = ${ESCROW}`,
+      `UPDATE account SET balance_cents = balance_cents - ?, postings = postings + ? WHERE account = ${ESCROW} AND kind = 'escrow'`,
     ),
   };
 }

@@ -71,8 +71,8 @@ export class Ledger {
    * @throws HongbaoError `ledger_unavailable` (see `isLedgerLocked`), `corrupt_ledger`; nothing was done
    */
   record(shard: number, journalId: Uint8Array, claims: readonly CheckedClaim[]): Recorded {
-    this.holdFile();
     try {
+      this.holdFile();
       // If we die before the commit, nothing happened and the batch comes again; if we die behind it, the
       // batch comes again and finds its answers.
       return this.transaction.immediate(shard, journalId, claims);
@@ -136,6 +136,7 @@ export class Ledger {
   }
 
   private debitEscrow(dueCents: number, created: number): void {
+    // If the escrow's account is gone as well, it holds nothing.
     const heldCents = this.sql.escrowCents.get() ?? 0;
     if (dueCents > heldCents)
       throw new HongbaoError(

@@ -34,7 +34,7 @@ import type { Completion } from "./second-look.ts";
 export type LinkAddress = Exclude<QueueAddress, { kind: "none" }>;
 
 /** What our jobs carry. Anybody who reaches the server can write others, so a consumer checks it. */
-export interface BatchJob {
+interface BatchJob {
   batch: string;
 }
 
@@ -68,7 +68,7 @@ export interface Link {
 
 const CONNECT_MS_MAX = 5_000;
 const CALL_MS_MAX = 10_000;
-/** BullMQ's two backends, and the migrations, each hold one client for LISTEN and share the others. */
+/** A link's reader holds one client for LISTEN for ever; its calls share the others. */
 const POSTGRES_CLIENTS_MAX = 5;
 /** BullMQ's own schema; its commands name no schema and its pools are expected to search this one. */
 const SEARCH_PATH = "SET search_path TO bullmq";
@@ -163,6 +163,8 @@ function openPostgresLink(
     // On the embedded queue one session commits everything in order.
     ...(address.kind === "postgres" && { completionsAfter: (name, id) => completionsAfter(pool, name, id) }),
     destroy: () => {
+      // So that a straggler among BullMQ's calls opens nothing new. It waits for the clients, so we do not.
+      pool.end().catch(() => {});
       for (const socket of sockets) socket.destroy();
     },
   };

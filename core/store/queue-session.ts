@@ -56,7 +56,7 @@ export class QueueSession<T> {
   async opened(waitMs: number): Promise<T> {
     if (this.#current === undefined && !this.#closing) await this.#nextOpening(waitMs);
     if (this.#current === undefined) {
-      throw new HongbaoError("queue_unavailable", `The queue at ${this.#place} cannot be reached.`);
+      throw new HongbaoError("queue_unavailable", `The queue cannot be reached (${this.#place}).`);
     }
     return this.#current;
   }
@@ -122,7 +122,7 @@ export class QueueSession<T> {
   #tell(reason: unknown): void {
     if (this.#inTrouble) return;
     this.#inTrouble = true;
-    this.#on.trouble(`The queue at ${this.#place} cannot be used now (${explain(reason)}); trying again.`);
+    this.#on.trouble(`The queue cannot be used now (${this.#place}: ${explain(reason)}); trying again.`);
   }
 
   #wake(): void {

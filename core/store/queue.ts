@@ -24,7 +24,7 @@ export interface BatchProducer {
   /**
    * Puts a batch (at most 1 MiB) into the queue. While a job with this ID waits or runs, it is the same job.
    *
-   * @param jobId letters, digits, `-`, `_` and `.`; not a bare number (BullMQ's own IDs).
+   * @param jobId letters, digits, `-`, `_` and `.`; not a bare integer (BullMQ's own IDs).
    * @returns when the queue has accepted the job, or already holds it.
    * @throws HongbaoError `queue_unavailable`, or the server's error, within seconds: send again later. A job
    *   that was refused this way may have arrived all the same.
@@ -50,7 +50,7 @@ export interface ProducerEvents extends SessionEvents {
 export const BATCH_BYTES_MAX = 1024 * 1024;
 const BATCH_CHARS_MAX = Math.ceil((BATCH_BYTES_MAX * 4) / 3);
 
-const JOB_ID = /^(?!\d+$)[\w.-]{1,128}$/;
+const JOB_ID = /^(?!-?\d+$)[\w.-]{1,128}$/;
 const BASE64URL = /^[\w-]*$/;
 const JOB_NAME = "batch";
 
@@ -161,7 +161,7 @@ class ProducerLife implements Life<ProducerLife> {
 
   async #start(queueName: string, ack: (ack: Uint8Array) => void): Promise<this> {
     await this.#link.ready();
-    invariant(!this.#isOver, "a life that has ended is not used");
+    if (this.#isOver) throw new Error("closed while it was opening");
     this.#queue = this.#link.queue(queueName);
     this.#events = this.#link.events(queueName);
     const deliver = (result: unknown) => {
@@ -194,8 +194,9 @@ class ProducerLife implements Life<ProducerLife> {
 
   async add(jobId: string, batch: string): Promise<void> {
     if (this.#queue === undefined) throw new Error("the link is over");
+    // Set before the call: its event may be heard before its answer.
+    this.#unheardSinceMs ??= performance.now();
     await within(CALL_MS_MAX, this.#queue.add(JOB_NAME, { batch }, { jobId }));
-    this.#unheardSinceMs ??= Date.now();
   }
 
   async depth(): Promise<number | null> {
@@ -208,7 +209,7 @@ class ProducerLife implements Life<ProducerLife> {
    * (emptied, restored, failed over) it would wait, connected, for what comes too early for it.
    */
   #checkHearing(): void {
-    if (this.#unheardSinceMs === undefined || Date.now() - this.#unheardSinceMs < DEAF_MS) return;
+    if (this.#unheardSinceMs === undefined || performance.now() - this.#unheardSinceMs < DEAF_MS) return;
     this.#lost(new Error("its event stream has gone silent"));
   }
 
@@ -232,7 +233,7 @@ function consume(
   let isOver = false;
   const start = async (): Promise<BatchWorker> => {
     await link.ready();
-    invariant(!isOver, "a life that has ended is not used");
+    if (isOver) throw new Error("closed while it was opening");
     worker = link.worker(queueName, process);
     await worker.waitUntilReady();
     return worker;

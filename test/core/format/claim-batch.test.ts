@@ -1,0 +1,83 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  batchHash,
+  decodeAck,
+  decodeBatch,
+  encodeAck,
+  encodeBatch,
+  peekBatch,
+} from "../../../core/format/claim-batch.ts";
+
+const key = Buffer.alloc(32, 9);
+const bytes = (n: number) => fc.uint8Array({ minLength: n, maxLength: n }).map((b) => Buffer.from(b));
+const range = {
+  campaignTag: fc.nat({ max: 0xffff_ffff }),
+  epoch: fc.nat({ max: 0xffff }),
+  shard: fc.nat({ max: 0xffff }),
+  journalId: bytes(16),
+  from: fc.maxSafeNat(),
+  to: fc.maxSafeNat(),
+};
+const name = fc.string({ maxLength: 40, unit: "grapheme" });
+const batch = fc.record({
+  ...range,
+  claims: fc.array(fc.record({ token: bytes(45), user: name, device: name, atMs: fc.maxSafeNat() }), {
+    maxLength: 8,
+  }),
+});
+const ack = fc.record({ ...range, ledgerId: bytes(16), batchHash: bytes(32) });
+
+function flip(value: Buffer, bit: number): Buffer {
+  const flipped = Buffer.from(value);
+  const at = (bit >> 3) % value.length;
+  flipped[at] = (flipped[at] ?? 0) ^ (1 << (bit & 7));
+  return flipped;
+}
+
+describe("claim batch and acknowledgement", () => {
+  it("decode to what was encoded, and only under the wire key they were made with", () => {
+    fc.assert(
+      fc.property(batch, ack, (claims, answer) => {
+        const encoded = encodeBatch(key, claims);
+        expect(decodeBatch(key, encoded)).toEqual(claims);
+        expect(decodeBatch(Buffer.alloc(32, 8), encoded)).toBeUndefined();
+        const { claims: _, ...head } = claims;
+        expect(peekBatch(encoded)).toEqual(head);
+        expect(decodeAck(key, encodeAck(key, answer))).toEqual(answer);
+        expect(decodeAck(Buffer.alloc(32, 8), encodeAck(key, answer))).toBeUndefined();
+      }),
+    );
+  });
+
+  it("one is never taken for the other, though both are under one key", () => {
+    fc.assert(
+      fc.property(batch, ack, (claims, answer) => {
+        expect(decodeAck(key, encodeBatch(key, claims))).toBeUndefined();
+        expect(decodeBatch(key, encodeAck(key, answer))).toBeUndefined();
+      }),
+    );
+  });
+
+  it("any flipped bit, any cut and any appended byte is refused", () => {
+    fc.assert(
+      fc.property(batch, fc.nat(), (claims, at) => {
+        const encoded = encodeBatch(key, claims);
+        expect(decodeBatch(key, flip(encoded, at))).toBeUndefined();
+        expect(decodeBatch(key, encoded.subarray(0, at % encoded.length))).toBeUndefined();
+        expect(decodeBatch(key, Buffer.concat([encoded, Buffer.alloc(1)]))).toBeUndefined();
+        expect(Buffer.from(batchHash(flip(encoded, at))).equals(batchHash(encoded))).toBe(false);
+      }),
+    );
+  });
+
+  it("rubbish is refused, not thrown over", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (rubbish) => {
+        expect(decodeBatch(key, rubbish)).toBeUndefined();
+        expect(decodeAck(key, rubbish)).toBeUndefined();
+        peekBatch(rubbish);
+      }),
+    );
+  });
+});
