@@ -1,0 +1,87 @@
+/**
+ * The compiled programs as real processes, to be killed and started again. A program is known to be ready by the
+ * line it prints on stdout.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+const MAIN = fileURLToPath(import.meta.resolve("#hongbao"));
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command to its end. */
+export async function hongbao(args: string[], env: Record<string, string>): Promise<Ended> {
+  const child = launch(args, env);
+  const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, stdout: stdout(), stderr: stderr() };
+}
+
+/** A long-running program that can be killed as a power cut would, and started again. */
+export class Program {
+  private readonly args: string[];
+  private readonly env: Record<string, string>;
+  private child: ChildProcess | undefined;
+  private errors: () => string = () => "";
+
+  constructor(args: string[], env: Record<string, string>) {
+    this.args = args;
+    this.env = env;
+  }
+
+  get stderr(): string {
+    return this.errors();
+  }
+
+  /** Resolves with the first line on stdout (a node's `--json` line), or at once for a program that prints none. */
+  async start(waitForLine = true): Promise<string> {
+    const child = launch(this.args, this.env);
+    this.child = child;
+    this.errors = collect(child.stderr);
+    if (!waitForLine) return "";
+    const ended = once(child, "exit").then(() => {
+      throw new Error(`${this.args[0]} ended before it was ready: ${this.stderr}`);
+    });
+    const line = child.stdout ? once(child.stdout, "data") : ended;
+    const [data] = (await Promise.race([line, ended])) as [Buffer];
+    ended.catch(() => {});
+    return data.toString();
+  }
+
+  async kill(): Promise<void> {
+    await this.end("SIGKILL");
+  }
+
+  /** @returns the exit code of a clean stop */
+  async stop(): Promise<number | null> {
+    return await this.end("SIGTERM");
+  }
+
+  private async end(signal: NodeJS.Signals): Promise<number | null> {
+    const { child } = this;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null)
+      return child?.exitCode ?? null;
+    const exited = once(child, "exit");
+    child.kill(signal);
+    const [code] = (await exited) as [number | null];
+    return code;
+  }
+}
+
+function launch(args: string[], env: Record<string, string>): ChildProcess {
+  return spawn(process.execPath, [MAIN, ...args], {
+    env: { PATH: process.env["PATH"] ?? "", LOG_LEVEL: "info", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+}
+
+function collect(stream: NodeJS.ReadableStream | null): () => string {
+  const chunks: Buffer[] = [];
+  stream?.on("data", (chunk: Buffer) => chunks.push(chunk));
+  return () => Buffer.concat(chunks).toString("utf8");
+}
