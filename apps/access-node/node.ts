@@ -129,7 +129,7 @@ function startForwarding(
     ack: (ack) => forwarder.acknowledge(ack),
     trouble: (message) => {
       metrics.setQueueConnected(false);
-      log.warn(`${message}: claims stay in the journal and will be sent`);
+      log.warn(`${message} Claims stay in the journal and will be sent.`);
     },
     recovered: () => {
       metrics.setQueueConnected(true);

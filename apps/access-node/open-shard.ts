@@ -143,7 +143,7 @@ function keysOfShard(file: KeyFile<"node">, manifest: Manifest, shard: number, p
   if (entry === undefined)
     throw new HongbaoError(
       "key_mismatch",
-      `${path} holds no key for shard ${shard}: install node-${shard.toString().padStart(4, "0")}.key`,
+      `${path} holds no key for shard ${shard}: install the node-${shard.toString().padStart(4, "0")}.key of this mint there`,
     );
   return shardKeys(keyBytes(entry.key));
 }

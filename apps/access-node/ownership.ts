@@ -4,23 +4,12 @@
  * is the last line. A node that finds another owner, or an owner but no journal, refuses.
  */
 import { hostname } from "node:os";
-import { z } from "zod";
-import { canonicalJson } from "../../core/format/campaign.ts";
 import { HongbaoError } from "../../core/format/error.ts";
+import { formatOwnerRecord, parseOwnerRecord } from "../../core/format/owner-record.ts";
 import type { EpochDir } from "../../core/store/campaign-dir.ts";
 import { exists, publish, readSmallFile } from "../../core/store/durable.ts";
 import { Journal } from "../../core/store/journal.ts";
 import { openJournalReader, segmentCount } from "../../core/store/journal-reader.ts";
-
-const ownerRecord = z.strictObject({
-  format: z.literal("hongbao.owner.v1"),
-  campaign: z.string(),
-  epoch: z.int(),
-  shard: z.int(),
-  /** 16 bytes, hex */
-  journalId: z.string().regex(/^[0-9a-f]{32}$/),
-  host: z.string(),
-});
 
 /**
  * Makes sure that the journal in this node's directory is the shard's one and only.
@@ -50,30 +39,18 @@ export async function takeOwnership(epoch: EpochDir, shard: number, campaignTag:
 /** @returns the journal that the owner record names, hex, or undefined without a record. */
 async function readOwner(path: string): Promise<string | undefined> {
   if (!(await exists(path))) return undefined;
-  const text = (await readSmallFile(path, "the owner record", 4096)).toString("utf8");
-  try {
-    return ownerRecord.parse(JSON.parse(text)).journalId;
-  } catch (cause) {
-    throw new HongbaoError(
-      "owned_elsewhere",
-      `the owner record ${path} is damaged: find the shard's journal before anything else`,
-      { cause },
-    );
-  }
+  const record = parseOwnerRecord((await readSmallFile(path, "the owner record", 4096)).toString("utf8"));
+  if (record !== undefined) return record.journalId;
+  throw new HongbaoError(
+    "owned_elsewhere",
+    `the owner record ${path} is damaged: find the shard's journal before anything else`,
+  );
 }
 
 async function publishOwner(path: string, epoch: EpochDir, shard: number, journalId: string): Promise<void> {
-  const campaign = epoch.of.campaign;
-  const record = {
-    format: "hongbao.owner.v1",
-    campaign,
-    epoch: epoch.epoch,
-    shard,
-    journalId,
-    host: hostname(),
-  };
+  const record = { campaign: epoch.of.campaign, epoch: epoch.epoch, shard, journalId, host: hostname() };
   try {
-    await publish(path, canonicalJson(ownerRecord.parse(record)));
+    await publish(path, formatOwnerRecord(record));
   } catch (cause) {
     if (!(cause instanceof HongbaoError) || cause.code !== "already_exists") throw cause;
     throw elsewhere(path, (await readOwner(path)) ?? "unknown", "another node was faster");

@@ -14,6 +14,8 @@ export interface Terminal {
   out(text: string): void;
   /** Progress and warnings: what a person reads. */
   err(text: string): void;
+  /** Says why the program cannot go on: one sentence, and with `--json` a document. */
+  refuse(error: unknown): void;
   /** True if a person watches `err`. */
   readonly watched: boolean;
   /** Resolves at the first SIGTERM or SIGINT; a second one ends the process. */

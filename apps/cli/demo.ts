@@ -52,7 +52,8 @@ export async function runDemo(options: DemoOptions, terminal: Terminal): Promise
     basePort: 0,
     openNow: false,
     logLevel: "warn",
-    env: { ...terminal.env, LEDGER_URL: "" },
+    env: { ...terminal.env, LEDGER_URL: "", LEDGER_URL_FILE: "" },
+    warn: (text) => say(terminal, `hongbao: ${text}`),
   });
   try {
     await pushShow(options, roots, fleet, terminal);

@@ -24,12 +24,15 @@ export interface DoctorOptions {
   readonly roots: Roots;
   readonly queue: () => QueueAddress;
   readonly ledgerUrl: () => string | undefined;
+  /** Reads the settings that no other check reads; throws at a bad one. */
+  readonly settings: () => void;
 }
 
 export async function examine(options: DoctorOptions): Promise<Finding[]> {
   return await Promise.all([
     check("runtime", async () => runtime()),
     check("native modules", nativeModules),
+    check("settings", async () => settings(options)),
     check("queue", () => queue(options.queue())),
     check("ledgers", () => ledgers(options)),
     check("keys", () => keys(options.roots.keysDir)),
@@ -62,11 +65,16 @@ async function nativeModules(): Promise<string> {
   return `SQLite ${row?.version}, file locks`;
 }
 
+function settings({ settings: read, roots }: DoctorOptions): string {
+  read();
+  return `seeds ${roots.seedsDir}, keys ${roots.keysDir}, data ${roots.dataDir}`;
+}
+
 async function queue(address: QueueAddress): Promise<string> {
   const name = describeQueueAddress(address);
   if (address.kind === "none") return `${name}: \`up\` and \`demo\` host their own`;
   const { openBatchProducer } = await import("../../core/store/queue.ts");
-  let trouble = "it did not answer";
+  let trouble: string | undefined;
   const producer = openBatchProducer(address, "hongbao-doctor", {
     ack() {},
     recovered() {},
@@ -76,14 +84,15 @@ async function queue(address: QueueAddress): Promise<string> {
   });
   try {
     const deadline = performance.now() + QUEUE_MS_MAX;
-    while (performance.now() < deadline) {
+    while (trouble === undefined && performance.now() < deadline) {
       if ((await producer.depth()) !== null) return `${name} answers`;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   } finally {
     await producer.close();
   }
-  throw new Error(`${name} cannot be used (${trouble}): start it, or set QUEUE_URL right`);
+  const why = (trouble ?? `The queue at ${name} does not answer.`).replace(/(; trying again)?\.$/, "");
+  throw new Error(`${why}: start it, or set QUEUE_URL right`);
 }
 
 async function ledgers(options: DoctorOptions): Promise<string> {
@@ -138,7 +147,12 @@ async function clock(): Promise<string> {
 
 async function freeDisk(dataDir: string): Promise<string> {
   let dir = dataDir;
-  while ((await stat(dir).catch(() => undefined)) === undefined && dirname(dir) !== dir) dir = dirname(dir);
+  let found = await stat(dir).catch(() => undefined);
+  while (found === undefined && dirname(dir) !== dir) {
+    dir = dirname(dir);
+    found = await stat(dir).catch(() => undefined);
+  }
+  if (found && !found.isDirectory()) throw new Error(`${dir} is not a directory: set DATA_DIR right`);
   const { bavail, bsize } = await statfs(dir);
   const free = `${((bavail * bsize) / 1024 ** 3).toFixed(1)} GiB free at ${dir}`;
   if (bavail * bsize < FREE_BYTES_MIN)

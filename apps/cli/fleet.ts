@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { HongbaoError } from "../../core/format/error.ts";
 import type { Roots } from "../../core/store/campaign-dir.ts";
 import type { EmbeddedQueue } from "../../core/store/embedded-queue.ts";
-import { EMBEDDED_QUEUE, type Environment, queueAddress } from "./settings.ts";
+import { EMBEDDED_QUEUE, type Environment, FLEET, queueAddress } from "./settings.ts";
 
 const START_MS_MAX = 60_000;
 const STOP_MS_MAX = 20_000;
@@ -25,6 +25,8 @@ export interface FleetOptions {
   readonly rate?: number | undefined;
   readonly logLevel: string;
   readonly env: Environment;
+  /** Told of a program that ended and is started again: once for each reason. */
+  readonly warn: (text: string) => void;
 }
 
 export interface Fleet {
@@ -98,6 +100,8 @@ class Program {
   private readonly options: FleetOptions;
   private readonly queue: EmbeddedQueue | undefined;
   private readonly fail: (error: HongbaoError) => void;
+  private readonly warned = new Set<string>();
+  private wasReady = false;
   private child: ChildProcess | undefined;
   private stopping = false;
 
@@ -125,18 +129,23 @@ class Program {
     const child = this.fork();
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => reject(this.silent()), START_MS_MAX);
+      let refusal: HongbaoError | undefined;
       child.on("message", (message: unknown) => {
+        refusal ??= this.refusalIn(message);
         const ready = readyMessage(message);
         if (ready === undefined) return;
         clearTimeout(timer);
         this.url = ready.url ?? "";
+        this.wasReady = true;
         resolve();
       });
-      child.once("exit", () => {
+      // Not "exit", which may come before the last message.
+      child.once("close", (code, signal) => {
         clearTimeout(timer);
-        reject(
-          new HongbaoError("unavailable", `${this.name} ended before it was ready: its message stands above`),
-        );
+        const ended = `${this.name} ended (${signal ?? `exit code ${code}`}): see its log`;
+        const reason = refusal ?? new HongbaoError(code === 2 ? "invalid_config" : "unavailable", ended);
+        this.ended(reason);
+        reject(reason);
       });
     });
   }
@@ -161,28 +170,39 @@ class Program {
         KEYS_DIR: roots.keysDir,
         DATA_DIR: roots.dataDir,
         LOG_LEVEL: logLevel,
+        [FLEET]: "1",
         ...(this.queue && { [EMBEDDED_QUEUE]: "1" }),
       },
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
     this.queue?.attach(child);
     this.child = child;
-    child.once("exit", (code) => this.exited(code));
     return child;
   }
 
-  private exited(code: number | null): void {
+  private ended(reason: HongbaoError): void {
     if (this.stopping) return;
-    if (code === 2) {
-      this.fail(
-        new HongbaoError("invalid_config", `${this.name} refuses to start: its message stands above`),
-      );
+    if (reason.exitCode === 2) {
+      this.fail(reason);
       return;
     }
+    if (this.wasReady && !this.warned.has(reason.message))
+      this.options.warn(`${reason.message}; it is started again`);
+    this.warned.add(reason.message);
     setTimeout(() => {
       // A start that fails again comes back here through its own exit.
       if (!this.stopping) this.start().catch(() => {});
     }, RESTART_MS);
+  }
+
+  /** What a program says when it refuses to start or cannot go on. */
+  private refusalIn(message: unknown): HongbaoError | undefined {
+    if (typeof message !== "object" || message === null || !("hongbaoRefused" in message)) return undefined;
+    const refused = message.hongbaoRefused as { message: string; exitCode: number };
+    return new HongbaoError(
+      refused.exitCode === 2 ? "invalid_config" : "unavailable",
+      `${this.name}: ${refused.message}`,
+    );
   }
 
   private silent(): HongbaoError {

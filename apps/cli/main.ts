@@ -5,7 +5,8 @@
  * bugs and is shown only at LOG_LEVEL=debug.
  */
 import yargs, { type Argv } from "yargs";
-import { HongbaoError } from "../../core/format/error.ts";
+import { HongbaoError, systemCode } from "../../core/format/error.ts";
+import { checkArguments, checkNumbers, usageSentence } from "./arguments.ts";
 import type { Command, ExitCode, GlobalFlags, Terminal } from "./command.ts";
 import { approveCommand } from "./commands/approve.ts";
 import { creditCommand } from "./commands/credit.ts";
@@ -19,13 +20,17 @@ import { nodeCommand } from "./commands/node.ts";
 import { reconcileCommand } from "./commands/reconcile.ts";
 import { showCommand } from "./commands/show.ts";
 import { upCommand } from "./commands/up.ts";
+import { refusalOf } from "./refusal.ts";
+import { FLEET } from "./settings.ts";
 
-process.exitCode = await main(process.argv.slice(2), processTerminal());
+const terminal = processTerminal(process.argv.includes("--json"));
+const exitCode = await main(process.argv.slice(2), terminal);
 // Sockets of a dead queue or a client that never reads must not keep a finished program alive.
-process.stdout.write("", () => process.exit());
+process.stdout.write("", () => process.exit(process.exitCode ?? exitCode));
 
 async function main(args: string[], terminal: Terminal): Promise<ExitCode> {
   let exitCode: ExitCode = 0;
+  const usages: string[] = [];
   const parser = yargs(args)
     .scriptName("hongbao")
     .usage(
@@ -42,13 +47,18 @@ async function main(args: string[], terminal: Terminal): Promise<ExitCode> {
     .version(false)
     .epilogue("Exit codes: 0 ok, 1 failed, 2 usage or invalid input, 3 the books do not balance.")
     .exitProcess(false)
-    .fail((message: string | null, error: Error | undefined) => {
-      throw error ?? new HongbaoError("usage", `${message ?? "unknown usage"} Run \`hongbao --help\`.`);
+    .fail((complaint: string | null, error: Error | undefined) => {
+      if (error !== undefined && error.name !== "YError") throw error;
+      throw new HongbaoError("usage", usageSentence(complaint ?? error?.message ?? "", args, usages));
     }) as Argv<GlobalFlags>;
-  const add = <Flags>({ usage, describe, flags, run }: Command<Flags>) =>
+  const add = <Flags>({ usage, describe, flags, run }: Command<Flags>) => {
+    usages.push(usage);
     parser.command(usage, describe as string, flags, async (parsed) => {
+      checkArguments(args);
+      checkNumbers(parsed);
       exitCode = await run(parsed as unknown as Flags & GlobalFlags, terminal);
     });
+  };
   add(generateCommand);
   add(approveCommand);
   add(keysCommand);
@@ -65,31 +75,48 @@ async function main(args: string[], terminal: Terminal): Promise<ExitCode> {
     await parser.parseAsync();
     return exitCode;
   } catch (error) {
-    return report(error, args.includes("--json"), terminal);
+    return await refuse(error, terminal);
   }
 }
 
-function report(error: unknown, json: boolean, terminal: Terminal): ExitCode {
-  const known = error instanceof HongbaoError;
-  const message = error instanceof Error ? error.message : String(error);
-  const code = known ? error.code : "internal_error";
-  if (json) terminal.out(`${JSON.stringify({ error: { code, message } })}\n`);
-  terminal.err(`hongbao: ${known ? message : `internal error: ${message}`}\n`);
-  if (terminal.env["LOG_LEVEL"] === "debug" && error instanceof Error) terminal.err(`${error.stack}\n`);
-  return known ? error.exitCode : 1;
+/** A program of a fleet tells its parent, which says it for both. */
+async function refuse(error: unknown, terminal: Terminal): Promise<ExitCode> {
+  const { message, exitCode } = refusalOf(error);
+  const { send } = process;
+  if (terminal.env[FLEET] === "1" && send !== undefined)
+    await new Promise((told) => send.call(process, { hongbaoRefused: { message, exitCode } }, told));
+  else terminal.refuse(error);
+  return exitCode;
 }
 
-function processTerminal(): Terminal {
+function processTerminal(json: boolean): Terminal {
+  const refuse = (error: unknown): void => {
+    const { code, message } = refusalOf(error);
+    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+    process.stderr.write(`hongbao: ${message}\n`);
+    if (process.env["LOG_LEVEL"] === "debug" && error instanceof Error)
+      process.stderr.write(`${error.stack}\n`);
+  };
+  process.on("uncaughtException", (error) => {
+    refuse(error);
+    process.exit(1);
+  });
+  // Whoever reads no further (`| head`) has what it wanted; an answer that a full disk swallowed is a failure.
+  process.stdout.on("error", (error) => {
+    if (systemCode(error) === "EPIPE") return;
+    process.stderr.write(`hongbao: the answer could not be written to stdout: ${error.message}\n`);
+    process.exitCode = 1;
+  });
+  process.stderr.on("error", () => {});
   return {
     env: process.env,
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
+    refuse,
     watched: process.stderr.isTTY === true,
     stopRequested: () =>
       new Promise<void>((resolve) => {
-        process.once("SIGTERM", resolve);
-        process.once("SIGINT", resolve);
-        process.once("disconnect", resolve);
+        for (const end of ["SIGTERM", "SIGINT", "disconnect"] as const) process.once(end, () => resolve());
       }),
   };
 }

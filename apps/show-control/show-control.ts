@@ -43,6 +43,7 @@ export async function setShow(target: ShowTarget, text: string): Promise<Pushed>
       "invalid_show",
       `the show config is for campaign ${show.campaign}, not ${target.campaign}`,
     );
+  await refuseOlder(target, show, text);
   return await push(target, show, text);
 }
 
@@ -120,14 +121,53 @@ async function deliver(node: string, signed: SignedShow): Promise<Delivery> {
   }
 }
 
+/**
+ * The record never goes back: `stop` counts on from its version, and a version that nodes have seen would not stop
+ * them. The same text again is right, for the nodes that missed it.
+ */
+async function refuseOlder(target: ShowTarget, show: Show, text: string): Promise<void> {
+  const last = await lastText(target);
+  if (last === undefined || last === text) return;
+  // A damaged record is mended by setting a config.
+  const version = versionOf(last) ?? 0;
+  if (show.version <= version)
+    throw new HongbaoError(
+      "invalid_show",
+      `the show config has version ${show.version}, and version ${version} was set from here before: give it a version above ${version}`,
+    );
+}
+
+function versionOf(text: string): number | undefined {
+  try {
+    return parseShow(text).version;
+  } catch {
+    return undefined;
+  }
+}
+
+async function lastText(target: ShowTarget): Promise<string | undefined> {
+  const path = new CampaignDir(target.roots, target.campaign).operatorShow;
+  if (!(await exists(path))) return undefined;
+  return (await readSmallFile(path, "the last show config")).toString("utf8");
+}
+
 async function lastShow(target: ShowTarget): Promise<Show> {
   const path = new CampaignDir(target.roots, target.campaign).operatorShow;
-  if (!(await exists(path)))
+  const text = await lastText(target);
+  if (text === undefined)
     throw new HongbaoError(
       "missing_file",
       `no show config was set from here yet (${path}): run \`hongbao show set FILE\` first`,
     );
-  return parseShow((await readSmallFile(path, "the last show config")).toString("utf8"));
+  try {
+    return parseShow(text);
+  } catch (cause) {
+    throw new HongbaoError(
+      "invalid_show",
+      `the last show config ${path} is damaged: set one with a higher version, \`hongbao show set FILE\``,
+      { cause },
+    );
+  }
 }
 
 function moved(time: string, seconds: number): string {

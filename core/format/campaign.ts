@@ -10,6 +10,8 @@ import { HongbaoError, invariant } from "./error.ts";
 import { PACKET_CENTS_MAX } from "./money.ts";
 
 export const CAMPAIGN_ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
+/** Names are shown on terminals and pages, and hashed: no control character, no half of a surrogate pair. */
+const NAME = /^[^\p{Cc}\p{Cs}]+$/u;
 /** A raw Ed25519 public key, 32 bytes in base64url. */
 const PUBLIC_KEY = /^[A-Za-z0-9_-]{43}$/;
 
@@ -69,7 +71,7 @@ function splitProblem(input: unknown, rules: string[]): string {
 
 const ad = z.strictObject({
   id: z.int().min(1).max(0xffff),
-  name: z.string().min(1).max(200),
+  name: z.string().min(1).max(200).regex(NAME, "must be text without control characters"),
   weight: z.int().min(1).max(1_000_000).default(1),
   budgetCents: count.optional(),
   packets: count.optional(),
@@ -160,8 +162,16 @@ export function canonicalJson(value: unknown): string {
 export function describeIssues(error: z.ZodError): string {
   return error.issues
     .slice(0, 10)
-    .map((issue) => (issue.path.length > 0 ? `${issue.path.join(".")}: ${issue.message}` : issue.message))
+    .map((issue) => (issue.path.length > 0 ? `${issue.path.join(".")}: ${reason(issue)}` : reason(issue)))
     .join("; ");
+}
+
+/** What the most frequent slips come to, in words; the schema's own message for all others. */
+function reason(issue: z.core.$ZodIssue): string {
+  if (issue.code === "unrecognized_keys") return `${issue.message}: remove it, or correct its spelling`;
+  if (issue.code !== "invalid_type") return issue.message;
+  if (issue.message.endsWith("received undefined")) return "is missing";
+  return issue.expected === "int" ? "must be a whole number" : issue.message;
 }
 
 function message(error: unknown): string {

@@ -49,6 +49,7 @@ const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
   "missing_key_file",
   "key_mismatch",
   "missing_file",
+  "unreadable_file",
   "already_exists",
   "invalid_manifest",
   "invalid_signature",

@@ -74,12 +74,18 @@ export function parseKeyFile<K extends KeyFileKind>(kind: K, text: string, name:
     value = JSON.parse(text);
   } catch {
     // The cause would quote the text, which may be a key.
-    throw new HongbaoError("invalid_key_file", `${name} is not a ${kind} key file: it is not JSON`);
+    throw new HongbaoError(
+      "invalid_key_file",
+      `${name} is not a ${kind} key file, it is not JSON: install it again`,
+    );
   }
   const result = schemas[kind].safeParse(value);
   if (result.success) return result.data as KeyFile<K>;
-  const places = result.error.issues.map((issue) => issue.path.join(".") || "the file").join(", ");
-  throw new HongbaoError("invalid_key_file", `${name} is not a valid ${kind} key file: see ${places}`);
+  const places = new Set(result.error.issues.map((issue) => issue.path.join(".") || "unknown keys"));
+  throw new HongbaoError(
+    "invalid_key_file",
+    `${name} is not a valid ${kind} key file (${[...places].join(", ")}): install the right one`,
+  );
 }
 
 export function formatKeyFile<K extends KeyFileKind>(file: KeyFile<K>): string {

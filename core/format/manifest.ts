@@ -67,11 +67,15 @@ export function parseManifest(bytes: Uint8Array, name: string): Manifest {
   }
   const result = manifest.safeParse(value);
   if (!result.success)
-    throw new HongbaoError("invalid_manifest", `${name} is not a manifest: ${describeIssues(result.error)}`);
+    throw new HongbaoError(
+      "invalid_manifest",
+      `${name} is not a manifest, fetch it again: ${describeIssues(result.error)}`,
+    );
   const fault =
     contradiction(result.data) ??
     (encodeManifest(result.data).equals(bytes) ? undefined : "its JSON is not canonical");
-  if (fault !== undefined) throw new HongbaoError("invalid_manifest", `${name} contradicts itself: ${fault}`);
+  if (fault !== undefined)
+    throw new HongbaoError("invalid_manifest", `${name} contradicts itself, ${fault}: fetch it again`);
   return result.data;
 }
 

@@ -89,7 +89,10 @@ export function encodeSeedHeader(header: SeedHeader): Buffer {
 /** @throws HongbaoError `invalid_seed_file` for bytes that are not the header that `expected` encodes to. */
 export function checkSeedHeader(bytes: Uint8Array, expected: SeedHeader, name: string): void {
   if (!MAGIC.equals(bytes.subarray(0, MAGIC.length)))
-    throw new HongbaoError("invalid_seed_file", `${name} is not a seed file of this version`);
+    throw new HongbaoError(
+      "invalid_seed_file",
+      `${name} is not a seed file of this version: fetch the shard again`,
+    );
   if (encodeSeedHeader(expected).equals(bytes)) return;
   const reader = new ByteReader(bytes.subarray(MAGIC.length));
   const tag = reader.u32();
@@ -98,7 +101,7 @@ export function checkSeedHeader(bytes: Uint8Array, expected: SeedHeader, name: s
     "invalid_seed_file",
     tag === expected.campaignTag && epoch === expected.epoch && shard === expected.shard
       ? `${name} does not have the lanes of the manifest: fetch the shard again`
-      : `${name} belongs to ${tag === expected.campaignTag ? "" : "another campaign, "}epoch ${epoch}, shard ${shard}, not to epoch ${expected.epoch}, shard ${expected.shard}`,
+      : `${name} belongs to ${tag === expected.campaignTag ? "" : "another campaign, "}epoch ${epoch}, shard ${shard}, not to epoch ${expected.epoch}, shard ${expected.shard}: fetch the right one`,
   );
 }
 

@@ -4,6 +4,7 @@
  */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { CAMPAIGN_ID } from "../format/campaign.ts";
 import { HongbaoError, systemCode } from "../format/error.ts";
 import type { Role } from "../format/signature.ts";
 import { exists } from "./durable.ts";
@@ -19,7 +20,13 @@ export class CampaignDir {
   readonly campaign: string;
   private readonly roots: Roots;
 
+  /** @throws HongbaoError `usage` for what is no campaign's name, and would be a path to elsewhere */
   constructor(roots: Roots, campaign: string) {
+    if (!CAMPAIGN_ID.test(campaign))
+      throw new HongbaoError(
+        "usage",
+        `"${campaign}" is no campaign's name, which is 1 to 63 lower-case letters, digits and dashes`,
+      );
     this.roots = roots;
     this.campaign = campaign;
   }
@@ -63,7 +70,7 @@ export class CampaignDir {
     try {
       names = await readdir(this.seedsDir);
     } catch (error) {
-      if (systemCode(error) === "ENOENT") return [];
+      if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return [];
       throw error;
     }
     const epochs = names.flatMap((name) => {

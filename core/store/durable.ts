@@ -36,17 +36,37 @@ export async function publish(path: string, bytes: Uint8Array | string, mode = P
 /** Puts `bytes` in place of whatever `path` held: readers see the old or the new file, never a mixture. */
 export async function replace(path: string, bytes: Uint8Array | string, mode = 0o644): Promise<void> {
   const temporary = await writeBeside(path, bytes, mode);
-  await rename(temporary, path);
+  try {
+    await rename(temporary, path);
+  } catch (cause) {
+    await rm(temporary, { force: true });
+    throw cause;
+  }
   await syncDirectory(dirname(path));
 }
 
 /** Creates a directory and its parents, each made durable in the one above it. */
 export async function makeDirectory(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true });
-  if (first === undefined) return;
-  for (let at = path; ; at = dirname(at)) {
-    await syncDirectory(dirname(at));
-    if (at === first || dirname(at) === at) return;
+  if (await isDirectory(path)) return;
+  const parent = dirname(path);
+  // Not by mkdir's `recursive`: it never returns where the parent is there and takes no entry (Linux's /proc).
+  if (parent !== path) await makeDirectory(parent);
+  try {
+    await mkdir(path);
+  } catch (cause) {
+    // Another process may have been faster.
+    if (systemCode(cause) === "EEXIST" && (await isDirectory(path))) return;
+    throw cause;
+  }
+  await syncDirectory(parent);
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return false;
+    throw error;
   }
 }
 
@@ -72,10 +92,18 @@ export async function readSmallFile(
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, "r");
-    const { size } = await handle.stat();
-    if (size > bytesMax)
-      throw new HongbaoError("unreadable_file", `${what} ${path} has ${size} bytes, more than ${bytesMax}`);
-    return await handle.readFile();
+    const chunks: Buffer[] = [];
+    let size = 0;
+    // Devices and pipes do not tell their size.
+    for await (const chunk of handle.createReadStream({ end: bytesMax, autoClose: false })) {
+      chunks.push(chunk);
+      size += chunk.length;
+    }
+    if (size <= bytesMax) return Buffer.concat(chunks, size);
+    throw new HongbaoError(
+      "unreadable_file",
+      `${what} ${path} has more than ${bytesMax} bytes, it cannot be one: check the path`,
+    );
   } catch (cause) {
     if (cause instanceof HongbaoError) throw cause;
     throw fileProblem(cause, path, what);
@@ -88,9 +116,13 @@ export async function readSmallFile(
 export function fileProblem(cause: unknown, path: string, what: string): HongbaoError {
   const code = systemCode(cause);
   if (code === "ENOENT" || code === "ENOTDIR")
-    return new HongbaoError("missing_file", `${what} ${path} does not exist`, { cause });
+    return new HongbaoError("missing_file", `${what} ${path} does not exist: check the path`, { cause });
   const why =
-    code === "EACCES" ? "may not be read by this user" : `cannot be read (${code ?? String(cause)})`;
+    code === "EACCES"
+      ? "may not be read by this user: check its owner and permissions"
+      : code === "EISDIR"
+        ? "is a directory where a file is needed: check the path"
+        : `cannot be read (${code ?? String(cause)}): check the path and the disk`;
   return new HongbaoError("unreadable_file", `${what} ${path} ${why}`, { cause });
 }
 
@@ -111,6 +143,10 @@ async function writeBeside(path: string, bytes: Uint8Array | string, mode: numbe
   try {
     await handle.writeFile(bytes);
     await handle.sync();
+  } catch (cause) {
+    // What could not be written whole is of no use, and may be half a key.
+    await rm(temporary, { force: true });
+    throw cause;
   } finally {
     await handle.close();
   }

@@ -1,14 +1,16 @@
 /**
- * The SQLite file under a ledger: recognised before anything is written to it, put into the mode in which a
- * commit is a promise, made and funded once.
+ * The SQLite file under a ledger: made whole or not at all, recognised before anything is written to it, and put
+ * into the mode in which a commit is a promise.
  *
  * What must hold when `openLedgerFile` returns, read back from SQLite: a write-ahead log, synchronous=FULL,
  * foreign keys, and the pin of exactly this manifest.
  */
+import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
-import { dirname } from "node:path";
+import { link, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
-import { HongbaoError, invariant } from "../format/error.ts";
+import { HongbaoError, invariant, systemCode } from "../format/error.ts";
 import { makeDirectory, syncDirectory } from "./durable.ts";
 import { ledgerError } from "./ledger-error.ts";
 import { createTables, holdPin, type LedgerPin, readPin, recognise } from "./ledger-schema.ts";
@@ -27,12 +29,10 @@ export interface LedgerFile {
 export async function openLedgerFile(path: string, file: ManifestFile): Promise<LedgerFile> {
   let db: Database.Database | undefined;
   try {
-    await makeDirectory(dirname(path));
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw isDirectory(path);
+    const wasCreated = await makeOnce(path, file);
     db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
-    const wasCreated = prepareFile(db, path, file);
-    // If we die before this, a power loss may take a ledger that has acknowledged nothing yet.
-    await syncDirectory(dirname(path));
+    recognise(db, path);
+    configure(db, path);
     const pin = readPin(db, path);
     holdPin(pin, file, path);
     return { db, pin, wasCreated };
@@ -42,10 +42,41 @@ export async function openLedgerFile(path: string, file: ManifestFile): Promise<
   }
 }
 
-function prepareFile(db: Database.Database, path: string, file: ManifestFile): boolean {
-  const found = recognise(db, path);
-  configure(db, path);
-  return found === "empty" && createOnce(db, path, file);
+/** Two workers may start at once: one of the two links its file to the name, the other finds it there. */
+async function makeOnce(path: string, file: ManifestFile): Promise<boolean> {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found?.isDirectory())
+    throw new HongbaoError(
+      "ledger_unavailable",
+      `the ledger ${path} is a directory: give the path of a file`,
+    );
+  if (found !== undefined) return false;
+  await makeDirectory(dirname(path));
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+  try {
+    fillFile(temporary, path, file);
+    // If we die here, the name does not exist yet; a stray temporary file is all that is left.
+    await link(temporary, path);
+  } catch (cause) {
+    if (systemCode(cause) === "EEXIST") return false;
+    throw cause;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  // If we die here, a power loss may take a ledger that has acknowledged nothing yet.
+  await syncDirectory(dirname(path));
+  return true;
+}
+
+/** Closing the only connection brings everything from the log into the file, and syncs it. */
+function fillFile(temporary: string, path: string, file: ManifestFile): void {
+  const db = new Database(temporary, { timeout: BUSY_TIMEOUT_MS });
+  try {
+    configure(db, path);
+    db.transaction(() => createTables(db, file)).immediate();
+  } finally {
+    db.close();
+  }
 }
 
 /** better-sqlite3 is built with synchronous=NORMAL under WAL, which may lose commits: the order matters. */
@@ -62,19 +93,4 @@ function configure(db: Database.Database, path: string): void {
   db.pragma("foreign_keys = ON");
   invariant(db.pragma("synchronous", { simple: true }) === 2, "the ledger syncs every commit");
   invariant(db.pragma("foreign_keys", { simple: true }) === 1, "the ledger holds its references");
-}
-
-/** Two workers may start at once: the second one waits for the lock and finds the tables made. */
-function createOnce(db: Database.Database, path: string, file: ManifestFile): boolean {
-  const create = db.transaction(() => {
-    if (recognise(db, path) === "ledger") return false;
-    createTables(db, file);
-    return true;
-  });
-  // If we die inside, the transaction is undone and the file still holds no table.
-  return create.immediate();
-}
-
-function isDirectory(path: string): HongbaoError {
-  return new HongbaoError("ledger_unavailable", `the ledger ${path} is a directory: give the path of a file`);
 }

@@ -57,7 +57,7 @@ export function readLedger(path: string): LedgerReader {
     db = new Database(path, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
     // The snapshot begins with the first read behind BEGIN.
     db.exec("BEGIN");
-    if (recognise(db, path) === "empty") throw noLedger(path);
+    recognise(db, path);
     return new LedgerReader(db, path, readPin(db, path));
   } catch (cause) {
     db?.close();

@@ -99,25 +99,19 @@ export interface LedgerPin {
   readonly budgetCents: number;
 }
 
-/**
- * @returns "ledger" for one of ours, "empty" for a file without any table
- * @throws HongbaoError `ledger_mismatch` for another program's database or a later version of ours
- */
-export function recognise(db: Database, path: string): "ledger" | "empty" {
+/** @throws HongbaoError `ledger_mismatch` for another program's database, a later version's or an empty one */
+export function recognise(db: Database, path: string): void {
   const applicationId = db.pragma("application_id", { simple: true });
   const version = db.pragma("user_version", { simple: true });
-  if (applicationId === APPLICATION_ID && version === SCHEMA_VERSION) return "ledger";
-  if (applicationId === APPLICATION_ID)
-    throw new HongbaoError(
-      "ledger_mismatch",
-      `the ledger ${path} has format ${String(version)}, this program knows ${SCHEMA_VERSION}: use the version of hongbao that made it`,
-    );
-  const tables = db.prepare<[], number>("SELECT count(*) FROM sqlite_schema").pluck().get() ?? 0;
-  if (applicationId === 0 && tables === 0) return "empty";
-  throw new HongbaoError(
-    "ledger_mismatch",
-    `${path} is the database of another program, not a ledger: set LEDGER_URL to another file`,
-  );
+  if (applicationId === APPLICATION_ID && version === SCHEMA_VERSION) return;
+  const tables = db.prepare<[], number>("SELECT count(*) FROM sqlite_schema").pluck().get();
+  const why =
+    applicationId === APPLICATION_ID
+      ? `has format ${String(version)}, this program knows ${SCHEMA_VERSION}: use the version of hongbao that made it`
+      : tables === 0
+        ? "is empty: it was never a ledger, or has lost its contents; move it away to begin a new one"
+        : "is the database of another program, not a ledger: set LEDGER_URL to another file";
+  throw new HongbaoError("ledger_mismatch", `${path} ${why}`);
 }
 
 /** Makes the tables and funds the escrow. Runs inside the caller's transaction: all of it or nothing. */

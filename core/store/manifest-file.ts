@@ -27,7 +27,7 @@ export async function readManifest(epoch: EpochDir): Promise<ManifestFile> {
   if (manifest.campaign !== epoch.of.campaign || manifest.epoch !== epoch.epoch)
     throw new HongbaoError(
       "invalid_manifest",
-      `${epoch.manifest} is the manifest of ${manifest.campaign} epoch ${manifest.epoch}: it lies in the wrong place`,
+      `${epoch.manifest} is the manifest of ${manifest.campaign} epoch ${manifest.epoch} and lies in the wrong place: fetch the right one`,
     );
   return { manifest, bytes, hash: manifestHash(bytes) };
 }
@@ -59,7 +59,10 @@ async function checkSignature(epoch: EpochDir, file: ManifestFile, role: Role, k
     signature = (await readSmallFile(path, "the signature", 1024)).toString("utf8").trim();
   } catch (cause) {
     if (!(cause instanceof HongbaoError) || cause.code !== "missing_file") throw cause;
-    const hint = role === "approver" ? `: run \`hongbao approve ${file.manifest.campaign} --key FILE\`` : "";
+    const hint =
+      role === "approver"
+        ? `: run \`hongbao approve ${file.manifest.campaign} --key FILE\``
+        : ": fetch it, or finish the mint with `hongbao generate FILE --resume`";
     throw new HongbaoError(
       "missing_signature",
       `the manifest is not signed by the ${role} (${path} is missing)${hint}`,
@@ -67,5 +70,8 @@ async function checkSignature(epoch: EpochDir, file: ManifestFile, role: Role, k
     );
   }
   if (!manifestSignatureHolds(key, file.bytes, signature))
-    throw new HongbaoError("invalid_signature", `${path} is not the ${role}'s signature over this manifest`);
+    throw new HongbaoError(
+      "invalid_signature",
+      `${path} is not the ${role}'s signature over this manifest: fetch the manifest and its signatures again`,
+    );
 }

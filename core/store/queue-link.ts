@@ -20,6 +20,7 @@ import {
   type Job,
   type JobType,
   LATEST_SCHEMA_VERSION,
+  QueueKeys,
   runMigrations,
   SchemaMigrationRequiredError,
   withBackend,
@@ -58,7 +59,9 @@ export interface Link {
   /** Resolves when the server has answered and has the schema that BullMQ needs. */
   ready(): Promise<void>;
   queue(name: string): BatchQueue;
-  events(name: string): BatchEvents;
+  /** The event to read on from, "0" in front of the first. BullMQ's default begins at some later moment. */
+  newestEvent(name: string): Promise<string>;
+  events(name: string, lastEventId: string): BatchEvents;
   worker(name: string, process: (job: unknown) => Promise<string>): BatchWorker;
   /** Where the reader of events may pass some over (see second-look.ts): the completions after an event. */
   readonly completionsAfter?: (name: string, id: number) => Promise<Completion[]>;
@@ -123,6 +126,10 @@ function openRedisLink(url: string, lost: (error: Error) => void): Link {
   return {
     ...bind(createRedisBackend, main, lost),
     ready: () => main.connect(),
+    newestEvent: async (name) => {
+      const [newest] = await main.xrevrange(new QueueKeys().toKey(name, "events"), "+", "-", "COUNT", 1);
+      return newest?.[0] ?? "0";
+    },
     destroy: () => {
       isOver = true;
       // Disconnecting what has ended would only start a timer that keeps the process alive.
@@ -160,6 +167,7 @@ function openPostgresLink(
   return {
     ...bind(createPostgresBackend, pool, lost),
     ready: () => migrate(pool),
+    newestEvent: (name) => newestEvent(pool, name),
     // On the embedded queue one session commits everything in order.
     ...(address.kind === "postgres" && { completionsAfter: (name, id) => completionsAfter(pool, name, id) }),
     destroy: () => {
@@ -189,6 +197,12 @@ async function schemaVersion(client: pg.PoolClient): Promise<number> {
   }
 }
 
+async function newestEvent(pool: pg.Pool, name: string): Promise<string> {
+  const sql = "SELECT COALESCE(MAX(id), 0) AS newest FROM event WHERE queue = $1";
+  const { rows } = await pool.query<{ newest: string }>(sql, [name]);
+  return rows[0]?.newest ?? "0";
+}
+
 async function completionsAfter(pool: pg.Pool, name: string, id: number): Promise<Completion[]> {
   const { rows } = await pool.query<{ id: string; result: string }>(
     `SELECT id, data->>'returnvalue' AS result FROM event
@@ -212,8 +226,8 @@ function bind<B extends IQueueBackend, C>(
       queue.on("error", lost);
       return queue;
     },
-    events: (name) => {
-      const events = new QueueEvents<unknown>(name, { connection, blockingTimeout: POLL_MS });
+    events: (name, lastEventId) => {
+      const events = new QueueEvents<unknown>(name, { connection, lastEventId, blockingTimeout: POLL_MS });
       events.on("error", lost);
       return events;
     },

@@ -161,35 +161,36 @@ class ProducerLife implements Life<ProducerLife> {
 
   async #start(queueName: string, ack: (ack: Uint8Array) => void): Promise<this> {
     await this.#link.ready();
+    const newest = await this.#link.newestEvent(queueName);
     if (this.#isOver) throw new Error("closed while it was opening");
     this.#queue = this.#link.queue(queueName);
-    this.#events = this.#link.events(queueName);
+    this.#events = this.#link.events(queueName, newest);
+    this.#listen(this.#events, queueName, ack);
+    await Promise.all([this.#queue.waitUntilReady(), this.#events.waitUntilReady()]);
+    return this;
+  }
+
+  #listen(events: BatchEvents, queueName: string, ack: (ack: Uint8Array) => void): void {
     const deliver = (result: unknown) => {
       const bytes = decode(result);
       if (bytes !== undefined) ack(bytes);
     };
-    const secondLook = this.#secondLook(queueName, deliver);
+    const read = this.#link.completionsAfter;
+    const secondLook = read && new SecondLook((id) => read(queueName, id), deliver);
     const heard = (id: string, isCompletion: boolean) => {
       this.#unheardSinceMs = undefined;
       secondLook?.passed(Number(id), isCompletion);
     };
-    this.#events.on("added", (_args, id) => heard(id, false));
-    this.#events.on("duplicated", (_args, id) => heard(id, false));
-    this.#events.on("completed", ({ returnvalue }, id) => {
+    events.on("added", (_args, id) => heard(id, false));
+    events.on("duplicated", (_args, id) => heard(id, false));
+    events.on("completed", ({ returnvalue }, id) => {
       heard(id, true);
       deliver(returnvalue);
     });
-    await Promise.all([this.#queue.waitUntilReady(), this.#events.waitUntilReady()]);
     this.#listenCheck = setInterval(() => {
       this.#checkHearing();
       secondLook?.look().catch(this.#lost);
     }, LISTEN_CHECK_MS).unref();
-    return this;
-  }
-
-  #secondLook(queueName: string, deliver: (result: unknown) => void): SecondLook | undefined {
-    const read = this.#link.completionsAfter;
-    return read && new SecondLook((id) => read(queueName, id), deliver);
   }
 
   async add(jobId: string, batch: string): Promise<void> {

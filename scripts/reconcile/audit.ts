@@ -129,7 +129,7 @@ function mintAgain(manifest: Manifest, plan: Plan, mint: MintIdentity, master: U
   };
   const lanes = new LaneMint(secrets, () => {});
   const dir = mkdtempSync(join(tmpdir(), "hongbao-audit-"));
-  const fd = openSync(join(dir, "lane"), "wx", 0o600);
+  const fd = openSync(join(dir, "lane"), "wx+", 0o600);
   try {
     const wrong = manifest.shards.filter((shard) => {
       const planned = plan.shards[shard.shard];
@@ -150,7 +150,8 @@ function mintShard(mint: LaneMint, { shard, packets, lanes }: ShardPlan, fd: num
   let firstPacket = 0;
   for (const lane of lanes) {
     const task = { shard, shardPackets: packets, lane, firstPacket, recordsAt: 0, seen: seenBitmap(packets) };
-    const sealed = Buffer.from(mint.write(task, fd).hashes);
+    mint.write(task, fd);
+    const sealed = Buffer.from(mint.read(task, fd).hashes);
     for (let at = 0; at < sealed.length; at += HASH_BYTES) hashes.push(sealed.subarray(at, at + HASH_BYTES));
     firstPacket += lane.packets;
   }

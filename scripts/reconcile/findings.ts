@@ -7,7 +7,7 @@
  */
 import { formatPacket, type PacketId } from "../../core/format/packet.ts";
 
-export const UNBALANCING = [
+const UNBALANCING = [
   /** A file is damaged or contradicts another: its facts cannot be had. */
   "corrupt",
   /** A shard was started and its journal is not here. */
@@ -25,7 +25,7 @@ export const UNBALANCING = [
   "issued-twice",
 ] as const;
 
-export const REPORTED = [
+const REPORTED = [
   "forged",
   "unknown-token",
   "double-claim",

@@ -9,8 +9,9 @@
 import type { Dirent } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
 import { HongbaoError, systemCode } from "../../core/format/error.ts";
+import type { Manifest } from "../../core/format/manifest.ts";
+import { parseOwnerRecord } from "../../core/format/owner-record.ts";
 import type { EpochDir } from "../../core/store/campaign-dir.ts";
 import { fileProblem } from "../../core/store/durable.ts";
 import {
@@ -101,15 +102,18 @@ export async function chooseJournal(
   return { journal: await longest(own), isExpected: true };
 }
 
-const ownerRecord = z.object({ journalId: z.string().regex(/^[0-9a-f]{32}$/) });
+/** @returns what the records beside the seed files say about the shards' journals, by shard. */
+export async function readOwners(epoch: EpochDir, manifest: Manifest): Promise<Expected["owner"][]> {
+  const owners: Expected["owner"][] = [];
+  for (const { shard } of manifest.shards) owners.push(await readOwner(epoch.owner(shard)));
+  return owners;
+}
 
-/** @returns what the record beside the seed file says about the shard's journal. */
-export async function readOwner(path: string): Promise<Expected["owner"]> {
+async function readOwner(path: string): Promise<Expected["owner"]> {
   try {
-    return ownerRecord.parse(JSON.parse(await readFile(path, "utf8")));
+    return parseOwnerRecord(await readFile(path, "utf8")) ?? "unreadable";
   } catch (error) {
     if (systemCode(error) === "ENOENT") return "none";
-    if (error instanceof SyntaxError || error instanceof z.ZodError) return "unreadable";
     throw fileProblem(error, path, "the owner record");
   }
 }

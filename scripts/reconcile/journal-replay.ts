@@ -11,7 +11,7 @@ import { HongbaoError } from "../../core/format/error.ts";
 import type { Frame } from "../../core/format/frame.ts";
 import type { PacketId } from "../../core/format/packet.ts";
 import { readTokenNonce, TOKEN_BYTES } from "../../core/format/token.ts";
-import { openJournalReader } from "../../core/store/journal-reader.ts";
+import { type JournalEntry, openJournalReader } from "../../core/store/journal-reader.ts";
 import type { Findings } from "./findings.ts";
 import type { HolderHash } from "./holder.ts";
 import type { RefusedClaims } from "./refused-claims.ts";
@@ -32,22 +32,26 @@ export interface ReplayTools {
 export interface Replayed {
   /** False if the journal is corrupt: what it said behind the damage is not known. */
   readonly whole: boolean;
-  /** A ledger has acknowledged some of its claims. */
-  readonly acknowledged: boolean;
+  /** The last that a ledger acknowledged. */
+  readonly acknowledged: FrameOf<"acknowledged"> | undefined;
 }
 
 export async function replayJournal(dir: string, tools: ReplayTools): Promise<Replayed> {
   const replay = new JournalReplay(tools);
-  const whole = await readFrames(dir, tools.findings, (frame) => replay.apply(frame));
+  const whole = await readFrames(dir, tools.findings, (entry) => replay.apply(entry));
   replay.settleClaims();
   return { whole, acknowledged: replay.acknowledged };
 }
 
-async function readFrames(dir: string, findings: Findings, apply: (frame: Frame) => void): Promise<boolean> {
+async function readFrames(
+  dir: string,
+  findings: Findings,
+  apply: (entry: JournalEntry) => void,
+): Promise<boolean> {
   try {
     const reader = await openJournalReader(dir);
     try {
-      for await (const { frame } of reader.entries()) apply(frame);
+      for await (const entry of reader.entries()) apply(entry);
     } finally {
       await reader.close();
     }
@@ -60,17 +64,17 @@ async function readFrames(dir: string, findings: Findings, apply: (frame: Frame)
 }
 
 class JournalReplay {
-  acknowledged = false;
+  acknowledged: FrameOf<"acknowledged"> | undefined;
   private readonly tools: ReplayTools;
   /** Claims wait here until a batch of them is opened at once. */
   private readonly tokens = Buffer.alloc(OPEN_MAX * TOKEN_BYTES);
-  private readonly claims: ClaimFrame[] = [];
+  private readonly claims: { claim: ClaimFrame; end: number }[] = [];
 
   constructor(tools: ReplayTools) {
     this.tools = tools;
   }
 
-  apply(frame: Frame): void {
+  apply({ frame, end }: JournalEntry): void {
     switch (frame.type) {
       case "issue":
         this.issue(frame);
@@ -80,11 +84,11 @@ class JournalReplay {
         return;
       case "claim":
         this.tokens.set(frame.token, this.claims.length * TOKEN_BYTES);
-        this.claims.push(frame);
+        this.claims.push({ claim: frame, end });
         if (this.claims.length === OPEN_MAX) this.settleClaims();
         return;
       case "acknowledged":
-        this.acknowledged = true;
+        this.acknowledged = frame;
         return;
       // What may be issued is not issued yet, and what was synced moves no packet.
       case "lease":
@@ -97,8 +101,8 @@ class JournalReplay {
   /** Opens the waiting claims: to be called once more behind the last frame. */
   settleClaims(): void {
     const { columns, verdict } = this.tools.opener.open(this.tokens, this.claims.length);
-    for (const [i, claim] of this.claims.entries()) {
-      if (verdict(i) === "genuine") this.opened(columns.serials[i] ?? 0, claim);
+    for (const [i, { claim, end }] of this.claims.entries()) {
+      if (verdict(i) === "genuine") this.opened(columns.serials[i] ?? 0, claim, end);
       else this.tools.refused.add(this.refusal(claim), claim);
     }
     this.claims.length = 0;
@@ -137,7 +141,7 @@ class JournalReplay {
   }
 
   /** A genuine token was opened. A burned packet has no hand-out on record: whoever opens it first holds it. */
-  private opened(serial: number, claim: ClaimFrame): void {
+  private opened(serial: number, claim: ClaimFrame, end: number): void {
     const { books, findings, holder, refused } = this.tools;
     const place = books.find(serial);
     const packet = this.packet(serial);
@@ -147,7 +151,7 @@ class JournalReplay {
     }
     const claimant = holder(claim.user, claim.device);
     if (books.holderOf(place) === 0) books.hold(place, claimant);
-    if (books.holderOf(place) === claimant) books.mark(place, "claimed");
+    if (books.holderOf(place) === claimant) books.claim(place, end);
     else refused.add("double-claim", claim);
   }
 

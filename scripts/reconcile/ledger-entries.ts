@@ -56,7 +56,7 @@ export class LedgerEntries {
   posting(fault: PostingFault): void {
     const place = this.books.find(fault.serial);
     if (place !== undefined && this.books.was(place, "faulty")) return;
-    reportPosting(fault, this.findings);
+    reportPosting(fault, this.findings, place !== undefined && this.books.was(place, "claimed"));
   }
 
   /** To be called behind the last row. */
@@ -127,7 +127,8 @@ export function reportRejection(row: RejectionRow, refused: RefusedClaims, findi
   );
 }
 
-export function reportPosting(fault: PostingFault, findings: Findings): void {
+/** @param wasOpened the journal says that somebody may be paid for this packet */
+export function reportPosting(fault: PostingFault, findings: Findings, wasOpened: boolean): void {
   const { creditedCents: due, debitCents, creditCents } = fault;
   const isFunding = fault.epoch === 0;
   const packet: PacketId | undefined = isFunding ? undefined : fault;
@@ -135,7 +136,11 @@ export function reportPosting(fault: PostingFault, findings: Findings): void {
   if (isFunding)
     findings.add("amount-mismatch", packet, `the ledger's funding of the escrow is wrong: ${fault.detail}`);
   else if (due === 0)
-    findings.add("credited-unissued", packet, `${posted}, though the ledger has no credit for it`);
+    findings.add(
+      wasOpened ? "amount-mismatch" : "credited-unissued",
+      packet,
+      `${posted}, though the ledger has no credit for it`,
+    );
   else if (debitCents === 2 * due && creditCents === 2 * due)
     findings.add("credited-twice", packet, `credited once, but ${posted}`);
   else findings.add("amount-mismatch", packet, `credited ${formatCents(due)}: ${fault.detail}`);

@@ -14,7 +14,7 @@ import { readKeyFile } from "../../core/store/keystore.ts";
 import { checkSignatures, type ManifestFile, readManifest } from "../../core/store/manifest-file.ts";
 import { audit } from "./audit.ts";
 import { Findings } from "./findings.ts";
-import { findJournals } from "./journal-finder.ts";
+import { findJournals, readOwners } from "./journal-finder.ts";
 import { reportPosting, reportRejection, unknownPacket } from "./ledger-entries.ts";
 import { LedgerSnapshot } from "./ledger-snapshot.ts";
 import { RefusedClaims } from "./refused-claims.ts";
@@ -48,9 +48,11 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
   const ledger = new LedgerSnapshot(options.ledgerUrl, directory.ledger, file, findings);
   try {
     const of = { campaignTag: campaignTag(file.manifest.campaign), shards: file.manifest.shards.length };
+    // A node makes its journal before its owner record: whoever is seen to have started has a journal.
+    const owners = await readOwners(epoch, file.manifest);
     const journals = await findJournals(options.journalDirs, epoch, of, findings);
     const refused = new RefusedClaims(findings);
-    const accounts = await accountShards({ epoch, file, keys, journals, ledger, refused, findings });
+    const accounts = await accountShards({ epoch, file, keys, owners, journals, ledger, refused, findings });
     refused.report();
     await missLedger(accounts, ledger, findings);
     const totals = ledgerTotals(ledger, file);
@@ -79,7 +81,7 @@ function reportStrays({ ledger, refused, findings }: Sources, epoch: number, sha
     findings.add(name, row, detail);
   }
   for (const row of ledger.rejections.before(epoch, shard)) reportRejection(row, refused, findings);
-  for (const fault of ledger.postingFaults.before(epoch, shard)) reportPosting(fault, findings);
+  for (const fault of ledger.postingFaults.before(epoch, shard)) reportPosting(fault, findings, false);
 }
 
 /** A node was told "it is in the ledger", and there is none here: the books cannot be complete. */

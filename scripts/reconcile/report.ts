@@ -7,14 +7,14 @@ import type { Manifest } from "../../core/format/manifest.ts";
 import type { Finding, FindingClass, Findings } from "./findings.ts";
 import { type Amount, addSums, noSums, type StateSums, totalOf } from "./shard-books.ts";
 
-export interface ShardRow extends StateSums {
+interface ShardRow extends StateSums {
   readonly shard: number;
   readonly budget: Amount;
   /** The journal that was read, hex; null if the shard has none. */
   readonly journal: string | null;
 }
 
-export interface AdRow extends StateSums {
+interface AdRow extends StateSums {
   readonly ad: number;
   readonly name: string;
   readonly budget: Amount;

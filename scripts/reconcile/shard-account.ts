@@ -12,7 +12,7 @@ import type { EpochDir } from "../../core/store/campaign-dir.ts";
 import type { ManifestFile } from "../../core/store/manifest-file.ts";
 import type { Findings } from "./findings.ts";
 import { holderHash } from "./holder.ts";
-import { chooseJournal, type FoundJournal, readOwner } from "./journal-finder.ts";
+import { chooseJournal, type Expected, type FoundJournal } from "./journal-finder.ts";
 import { type Replayed, replayJournal } from "./journal-replay.ts";
 import { type JournalGap, LedgerEntries } from "./ledger-entries.ts";
 import type { LedgerSnapshot } from "./ledger-snapshot.ts";
@@ -26,11 +26,14 @@ export interface Sources {
   readonly epoch: EpochDir;
   readonly file: ManifestFile;
   readonly keys: KeyFile<"settlement">;
+  readonly owners: readonly Expected["owner"][];
   readonly journals: ReadonlyMap<number, readonly FoundJournal[]>;
   readonly ledger: LedgerSnapshot;
   readonly refused: RefusedClaims;
   readonly findings: Findings;
 }
+
+const LOST = "not in the ledger: unless the show runs, it lost this; run `hongbao credit --replay`";
 
 export interface ShardAccount {
   /** One row a lane. */
@@ -41,7 +44,7 @@ export interface ShardAccount {
 }
 
 export async function accountShard(shard: ManifestShard, sources: Sources): Promise<ShardAccount> {
-  const { epoch, file, findings, keys, ledger, refused } = sources;
+  const { epoch, file, findings, keys, ledger, owners, refused } = sources;
   const books = new ShardBooks(epoch.epoch, shard.shard, shard.lanes);
   const opener = new ShardOpener(keys, shardScope(file.manifest, shard));
   const holder = holderHash(keyBytes(keys.settlementKey));
@@ -52,7 +55,7 @@ export async function accountShard(shard: ManifestShard, sources: Sources): Prom
     sources.journals.get(shard.shard) ?? [],
     {
       pinned: ledger.pins.get(shard.shard)?.toString("hex"),
-      owner: await readOwner(epoch.owner(shard.shard)),
+      owner: owners[shard.shard] ?? "none",
     },
     findings,
   );
@@ -64,11 +67,11 @@ export async function accountShard(shard: ManifestShard, sources: Sources): Prom
   for (const row of ledger.rejections.of(epoch.epoch, shard.shard)) entries.rejection(row, refused);
   for (const fault of ledger.postingFaults.of(epoch.epoch, shard.shard)) entries.posting(fault);
   entries.close();
-  reportUnfinished(books, findings);
+  reportUnfinished(books, acknowledgedIn(ledger, replayed), findings);
   return {
     lanes: books.sums(),
     journalId: journal?.id,
-    acknowledged: replayed?.acknowledged ?? false,
+    acknowledged: replayed?.acknowledged !== undefined,
   };
 }
 
@@ -77,8 +80,18 @@ function gapOf(isExpected: boolean, replayed: Replayed | undefined): JournalGap 
   return replayed?.whole === false ? "corrupt" : undefined;
 }
 
-/** Packets on their way: handed out and not opened, opened and not credited. */
-function reportUnfinished(books: ShardBooks, findings: Findings): void {
+/** @returns the journal offset up to which this very ledger has told the node that its claims are settled. */
+function acknowledgedIn(ledger: LedgerSnapshot, replayed: Replayed | undefined): number {
+  const last = replayed?.acknowledged;
+  return last && ledger.pin?.ledgerId.equals(last.ledgerId) ? last.upTo : 0;
+}
+
+/**
+ * Packets on their way: handed out and not opened, opened and not credited. An opened one that the ledger has
+ * acknowledged and does not hold is either settled since the snapshot, or the ledger has lost it (an old copy
+ * was restored): its node will not send it again.
+ */
+function reportUnfinished(books: ShardBooks, acknowledged: number, findings: Findings): void {
   const { epoch, shard } = books;
   for (let place = 0; place < books.packets; place++) {
     const state = books.stateOf(place);
@@ -86,6 +99,8 @@ function reportUnfinished(books: ShardBooks, findings: Findings): void {
     const packet = { epoch, shard, serial: books.serialOf(place) };
     const amount = formatCents(books.centsOf(place));
     if (state === "issued") findings.add("issued-unopened", packet, `${amount} handed out, not opened`);
+    else if (books.isClaimedBefore(place, acknowledged))
+      findings.add("opened-uncredited", packet, `${amount} opened and acknowledged, but ${LOST}`);
     else findings.add("opened-uncredited", packet, `${amount} opened, not yet in the ledger`);
   }
 }

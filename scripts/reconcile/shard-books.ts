@@ -1,6 +1,6 @@
 /**
  * One shard's packets while they are being accounted for: columns of a few bytes a packet, indexed by the place
- * in the seed file (lane by lane), never an object or a map entry each. 17 bytes a packet, one shard at a time.
+ * in the seed file (lane by lane), never an object or a map entry each. 21 bytes a packet, one shard at a time.
  *
  * A packet's state follows from what was seen of it, and is the furthest: nothing is ever taken back. Cents are
  * known only from an opened token; the amount of a record that could not be opened is unknown and counts as 0.
@@ -17,7 +17,7 @@ export interface Amount {
 export type StateSums = Record<State, Amount>;
 
 /** What was seen of a packet, one bit each. */
-export const SEEN = {
+const SEEN = {
   sealed: 1,
   burned: 2,
   issued: 4,
@@ -28,6 +28,8 @@ export const SEEN = {
   faulty: 64,
 } as const;
 export type Seen = keyof typeof SEEN;
+
+const CLAIM_END_UNIT = 32;
 
 export class ShardBooks {
   readonly epoch: number;
@@ -41,6 +43,8 @@ export class ShardBooks {
   private readonly seen: Uint8Array;
   /** Short hash of the user and device that a packet belongs to; 0 = nobody's yet. */
   private readonly holders: Uint32Array;
+  /** Journal offset behind the claim, in units of 32 bytes, rounded up: journals of up to 128 GiB. */
+  private readonly claimEnds: Uint32Array;
   private named = 0;
 
   constructor(epoch: number, shard: number, lanes: readonly SeedLane[]) {
@@ -58,6 +62,7 @@ export class ShardBooks {
     this.places = new Uint32Array(first);
     this.seen = new Uint8Array(first);
     this.holders = new Uint32Array(first);
+    this.claimEnds = new Uint32Array(first);
   }
 
   /** @returns the place of a lane's position, or undefined outside the lane. */
@@ -130,6 +135,17 @@ export class ShardBooks {
 
   hold(place: number, holder: number): void {
     this.holders[place] = holder;
+  }
+
+  /** The packet was opened by the one who holds it. @param end journal offset behind the claim */
+  claim(place: number, end: number): void {
+    this.mark(place, "claimed");
+    this.claimEnds[place] = Math.ceil(end / CLAIM_END_UNIT);
+  }
+
+  /** True if the claim lies before this offset. Exact: both are ends of frames, and a claim is longer than a unit. */
+  isClaimedBefore(place: number, offset: number): boolean {
+    return this.was(place, "claimed") && (this.claimEnds[place] ?? 0) <= Math.ceil(offset / CLAIM_END_UNIT);
   }
 
   /** The furthest state that a packet reached. A refund does not exist yet. */

@@ -14,7 +14,7 @@ import {
   TokenBulk,
 } from "../../core/format/token-bulk.ts";
 
-export type Verdict = "genuine" | "forged" | "unknown";
+type Verdict = "genuine" | "forged" | "unknown";
 
 export interface OpenedTokens {
   readonly columns: PacketColumns;

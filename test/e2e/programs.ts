@@ -34,6 +34,11 @@ export class Program {
     this.env = env;
   }
 
+  get pid(): number {
+    if (this.child?.pid === undefined) throw new Error(`${this.args[0]} is not running`);
+    return this.child.pid;
+  }
+
   get stderr(): string {
     return this.errors();
   }

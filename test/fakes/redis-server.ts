@@ -3,10 +3,12 @@
  *
  * A test machine without one skips those tests and says so; under CI=true that is a failure.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
 import { Redis } from "ioredis";
 import { vi } from "vitest";
 
@@ -19,10 +21,12 @@ export function isMissing(what: string, isInstalled: boolean): boolean {
   return true;
 }
 
-export const redisIsMissing = isMissing(
-  "redis-server",
-  spawnSync("redis-server", ["--version"]).status === 0,
-);
+const PROGRAM = (process.env["PATH"] ?? "")
+  .split(delimiter)
+  .map((directory) => join(directory, "redis-server"))
+  .find((path) => existsSync(path));
+
+export const redisIsMissing = isMissing("redis-server", PROGRAM !== undefined);
 
 /** @returns a port that nobody listens on at this moment. */
 export async function freePort(): Promise<number> {
@@ -50,7 +54,7 @@ export class RedisServer {
   /** Starts it, empty. Returns when it answers. */
   async start(): Promise<void> {
     const options = ["--port", `${this.port}`, "--bind", "127.0.0.1", "--save", "", "--dir", tmpdir()];
-    const child = spawn("redis-server", options, { stdio: "ignore" });
+    const child = spawn(PROGRAM ?? "", options, { stdio: "ignore" });
     this.#process = child;
     await vi.waitFor(() => this.ask((redis) => redis.ping()), { timeout: 10_000, interval: 20 });
   }

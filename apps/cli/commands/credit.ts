@@ -4,7 +4,7 @@
 import { HongbaoError } from "../../../core/format/error.ts";
 import type { Command, ExitCode, GlobalFlags, Terminal } from "../command.ts";
 import { openLog } from "../log.ts";
-import { ledgerUrl, queueAddress, roots } from "../settings.ts";
+import { creditsPerSecond, ledgerUrl, queueAddress, roots } from "../settings.ts";
 
 interface CreditFlags {
   readonly campaign: string;
@@ -28,6 +28,7 @@ export const creditCommand: Command<CreditFlags> = {
       }),
   async run(flags, terminal) {
     if (flags.replay !== undefined) return await replay(flags, flags.replay, terminal);
+    const rate = creditsPerSecond(flags.rate);
     const queue = queueAddress(terminal.env);
     if (queue.kind === "none")
       throw new HongbaoError(
@@ -36,18 +37,17 @@ export const creditCommand: Command<CreditFlags> = {
       );
     const log = openLog("credit", flags, terminal);
     const { runCreditWorker } = await import("../../credit-worker/worker.ts");
-    const worker = await runCreditWorker({ ...books(flags, terminal), queue, rate: flags.rate }, { log });
+    const worker = await runCreditWorker({ ...books(flags, terminal), queue, rate }, { log });
     process.send?.({ hongbaoReady: {} });
-    const failed = worker.done.then(
-      () => 0 as ExitCode,
-      () => 1 as ExitCode,
-    );
-    await Promise.race([terminal.stopRequested(), failed]);
+    const ended = worker.done.catch((error: unknown) => ({ error }));
+    await Promise.race([terminal.stopRequested(), ended]);
     await worker.stop();
+    const failure = await ended;
+    if (failure) throw failure.error;
     const stats = worker.stats();
     if (flags.json) terminal.out(`${JSON.stringify(stats)}\n`);
     else log.info({ stats }, "worker stopped");
-    return await failed;
+    return 0;
   },
 };
 

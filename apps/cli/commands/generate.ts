@@ -1,14 +1,15 @@
 /**
  * `hongbao generate`: from a campaign file to sealed tokens, manifest and keys.
  */
-import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import cliProgress from "cli-progress";
 import { HongbaoError } from "../../../core/format/error.ts";
+import { readSmallFile } from "../../../core/store/durable.ts";
 import type { Command, Terminal } from "../command.ts";
 import { roots } from "../settings.ts";
 
 const WORKERS_MAX = 64;
+const CAMPAIGN_BYTES_MAX = 16 * 1024 * 1024;
 
 interface GenerateFlags {
   readonly file: string;
@@ -61,10 +62,16 @@ export const generateCommand: Command<GenerateFlags> = {
 };
 
 async function campaignText(path: string): Promise<string> {
+  const bytes = await readSmallFile(path, "the campaign file", CAMPAIGN_BYTES_MAX);
   try {
-    return await readFile(path, "utf8");
+    // Drops the byte order mark with which some editors begin a file.
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new HongbaoError("missing_file", `the campaign file ${path} cannot be read`, { cause });
+    throw new HongbaoError(
+      "invalid_campaign",
+      `${path} is not a campaign file: it is not text in UTF-8, save it as JSON`,
+      { cause },
+    );
   }
 }
 

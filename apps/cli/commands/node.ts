@@ -1,7 +1,6 @@
 /**
  * `hongbao node`: one access node, serving one shard.
  */
-import { HongbaoError } from "../../../core/format/error.ts";
 import type { Command } from "../command.ts";
 import { openLog } from "../log.ts";
 import { port, queueAddress, roots } from "../settings.ts";
@@ -47,7 +46,8 @@ export const nodeCommand: Command<NodeFlags> = {
       {
         log,
         onFailure: (error) => {
-          log.fatal({ code: error instanceof HongbaoError ? error.code : "internal_error" }, String(error));
+          log.fatal({ err: error }, "the node stops at once");
+          terminal.refuse(error);
           process.exit(1);
         },
       },

@@ -2,6 +2,7 @@
  * `hongbao reconcile`: finance's verdict. Exit 0 if every cent is accounted for, 3 if not.
  */
 import { writeFile } from "node:fs/promises";
+import { HongbaoError } from "../../../core/format/error.ts";
 import type { Command } from "../command.ts";
 import { ledgerUrl, roots } from "../settings.ts";
 
@@ -30,6 +31,7 @@ export const reconcileCommand: Command<ReconcileFlags> = {
         describe: "Also derive the keys again from the master key",
       }),
   async run(flags, terminal) {
+    if (flags.journals?.length === 0) throw new HongbaoError("usage", "name the journals: `--journals DIR…`");
     const { reconcile } = await import("../../../scripts/reconcile/reconcile.ts");
     const { formatReport } = await import("../../../scripts/reconcile/text.ts");
     const report = await reconcile({
@@ -40,7 +42,7 @@ export const reconcileCommand: Command<ReconcileFlags> = {
       journalDirs: flags.journals,
       ledgerUrl: ledgerUrl(terminal.env),
     });
-    terminal.out(flags.json ? `${JSON.stringify(report)}\n` : formatReport(report));
+    // The files first: whoever asked for one and cannot have it gets a refusal, not half an answer.
     if (flags.csv !== undefined) {
       const { writeCsv } = await import("../../../scripts/reconcile/csv.ts");
       await writeCsv(report, flags.csv);
@@ -49,6 +51,7 @@ export const reconcileCommand: Command<ReconcileFlags> = {
       const { formatHtml } = await import("../../../scripts/reconcile/html.ts");
       await writeFile(flags.html, formatHtml(report));
     }
+    terminal.out(flags.json ? `${JSON.stringify(report)}\n` : formatReport(report));
     return report.balanced ? 0 : 3;
   },
 };

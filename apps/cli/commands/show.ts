@@ -1,11 +1,14 @@
 /**
  * `hongbao show`: the live-show operator's countdown.
  */
-import { readFile } from "node:fs/promises";
 import { HongbaoError } from "../../../core/format/error.ts";
+import { SHOW_TEXT_MAX } from "../../../core/format/show.ts";
+import { readSmallFile } from "../../../core/store/durable.ts";
 import type { Pushed } from "../../show-control/show-control.ts";
 import type { Command, ExitCode, Terminal } from "../command.ts";
 import { roots } from "../settings.ts";
+
+const SHIFT_SECONDS_MAX = 366 * 24 * 3600;
 
 interface ShowFlags {
   readonly action: string;
@@ -39,7 +42,12 @@ export const showCommand: Command<ShowFlags> = {
       const statuses = await showStatus(nodes);
       if (flags.json) terminal.out(`${JSON.stringify(statuses)}\n`);
       else for (const { node, status } of statuses) terminal.out(`${node}  ${JSON.stringify(status)}\n`);
-      return statuses.every(({ reachable }) => reachable) ? 0 : 1;
+      const silent = statuses.filter(({ reachable }) => !reachable).length;
+      if (silent === 0) return 0;
+      terminal.err(
+        `hongbao: ${silent} of ${statuses.length} nodes did not answer: check that they run, and their URLs\n`,
+      );
+      return 1;
     }
     if (flags.campaign === undefined) throw new HongbaoError("usage", "name the campaign with --campaign");
     const target = { roots: roots(flags, terminal.env), campaign: flags.campaign, nodes, keyFile: flags.key };
@@ -55,30 +63,48 @@ function answer(pushed: Pushed, json: boolean, terminal: Terminal): ExitCode {
   else
     for (const { node, outcome, detail } of pushed.deliveries)
       terminal.out(`version ${pushed.version}  ${node}  ${outcome}${detail ? `: ${detail}` : ""}\n`);
-  return pushed.deliveries.every(({ outcome }) => outcome === "taken") ? 0 : 1;
+  const missed = pushed.deliveries.filter(({ outcome }) => outcome !== "taken").length;
+  if (missed === 0) return 0;
+  const of = `${missed} of ${pushed.deliveries.length} nodes`;
+  terminal.err(
+    `hongbao: ${of} did not take version ${pushed.version}: remove the reason that stands with each, then push it again\n`,
+  );
+  return 1;
 }
 
 function urls(nodes: string[] | undefined): string[] {
   if (nodes === undefined || nodes.length === 0)
     throw new HongbaoError("usage", "name the nodes with --node URL");
-  const bad = nodes.find((node) => !/^https?:\/\/./.test(node) || !URL.canParse(node));
-  if (bad !== undefined)
-    throw new HongbaoError("usage", `--node ${bad} is not a URL such as http://127.0.0.1:8080`);
+  for (const node of nodes) {
+    const url = /^https?:\/\/./.test(node) && URL.canParse(node) ? new URL(node) : undefined;
+    // What holds an @ may hold a password, and is not repeated.
+    if (url === undefined || url.username !== "" || url.password !== "")
+      throw new HongbaoError(
+        "usage",
+        `--node ${node.includes("@") ? "with a user or password" : node} is not a URL such as http://127.0.0.1:8080`,
+      );
+  }
   return nodes;
 }
 
 function seconds(value: string | number | undefined): number {
   const number = Number(value);
-  if (value === undefined || value === "" || !Number.isFinite(number))
-    throw new HongbaoError("usage", "say by how many seconds: `hongbao show shift 30`");
+  if (value === undefined || !(Math.abs(number) <= SHIFT_SECONDS_MAX))
+    throw new HongbaoError(
+      "usage",
+      "say by how many seconds, at most a year of them: `hongbao show shift 30`",
+    );
   return number;
 }
 
 async function text(path: string | number | undefined): Promise<string> {
   if (path === undefined) throw new HongbaoError("usage", "name the show config: `hongbao show set FILE`");
+  const bytes = await readSmallFile(String(path), "the show config", SHOW_TEXT_MAX);
   try {
-    return await readFile(String(path), "utf8");
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new HongbaoError("missing_file", `the show config ${path} cannot be read`, { cause });
+    throw new HongbaoError("invalid_show", `${path} is not a show config: it is not text in UTF-8`, {
+      cause,
+    });
   }
 }

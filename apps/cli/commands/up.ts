@@ -1,10 +1,11 @@
 /**
  * `hongbao up`: every program of a campaign on this machine, until it is told to stop.
  */
+import { HongbaoError } from "../../../core/format/error.ts";
 import { CampaignDir } from "../../../core/store/campaign-dir.ts";
 import { readManifest } from "../../../core/store/manifest-file.ts";
 import type { Command } from "../command.ts";
-import { logLevel, port, roots } from "../settings.ts";
+import { creditsPerSecond, logLevel, port, roots } from "../settings.ts";
 
 interface UpFlags {
   readonly campaign: string;
@@ -29,8 +30,11 @@ export const upCommand: Command<UpFlags> = {
       .option("open-now", { type: "boolean", default: false, describe: "Test campaigns: on air at once" }),
   async run(flags, terminal) {
     const at = roots(flags, terminal.env);
+    const rate = creditsPerSecond(flags.rate);
+    const level = logLevel(flags.logLevel, terminal.env);
     const epochDir = await new CampaignDir(at, flags.campaign).completeEpoch(flags.epoch);
     const { manifest } = await readManifest(epochDir);
+    const basePort = portRange(port(flags.port, terminal.env, 8080), manifest.shards.length);
     const { startFleet } = await import("../fleet.ts");
     const stopRequested = terminal.stopRequested();
     const fleet = await startFleet({
@@ -38,11 +42,12 @@ export const upCommand: Command<UpFlags> = {
       campaign: flags.campaign,
       epoch: manifest.epoch,
       shards: manifest.shards.length,
-      basePort: port(flags.port, terminal.env, 8080),
+      basePort,
       openNow: flags.openNow,
-      rate: flags.rate,
-      logLevel: logLevel(flags.logLevel, terminal.env),
+      rate,
+      logLevel: level,
       env: terminal.env,
+      warn: (text) => terminal.err(`hongbao: ${text}\n`),
     });
     const { campaign, mode, epoch } = manifest;
     if (flags.json) terminal.out(`${JSON.stringify({ campaign, mode, epoch, nodes: fleet.nodes })}\n`);
@@ -62,3 +67,12 @@ export const upCommand: Command<UpFlags> = {
     return 0;
   },
 };
+
+/** @returns the port of shard 0, if the ports of all shards behind it exist */
+function portRange(first: number, shards: number): number {
+  if (first + shards - 1 <= 65535) return first;
+  throw new HongbaoError(
+    "usage",
+    `${shards} nodes from port ${first} on need ports above 65535: choose a lower --port`,
+  );
+}

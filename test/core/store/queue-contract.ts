@@ -49,11 +49,12 @@ export function contract(start: () => Promise<Transport>): void {
 
   afterAll(() => transport?.stop());
 
-  function producer(): { acks: string[]; queue: BatchProducer } {
+  async function producer(): Promise<{ acks: string[]; queue: BatchProducer }> {
     queueName = `claims-${queueNumber}`;
     const acks: string[] = [];
     const queue = transport.producer(queueName, { ...watch, ack: (ack) => acks.push(text(ack)) });
     open.add(queue);
+    await vi.waitFor(() => expect(queue.connected).toBe(true), PATIENCE);
     return { acks, queue };
   }
 
@@ -64,9 +65,8 @@ export function contract(start: () => Promise<Transport>): void {
   }
 
   it("carries batches there and acknowledgements back, to every producer", async () => {
-    const [a, b] = [producer(), producer()];
+    const [a, b] = await Promise.all([producer(), producer()]);
     consumer(async (batch) => bytes(`ack ${batch.length} ${batch[0] ?? "-"}`));
-    await vi.waitFor(() => expect([a.queue.connected, b.queue.connected]).toEqual([true, true]), PATIENCE);
     const sizes = [0, 1, 2, 3, 1000, BATCH_BYTES_MAX];
     await Promise.all(
       sizes.map((size) => a.queue.send(`job-${size}`, new Uint8Array(size).fill(size % 251))),
@@ -78,7 +78,7 @@ export function contract(start: () => Promise<Transport>): void {
   });
 
   it("keeps every byte", async () => {
-    const { queue, acks } = producer();
+    const { queue, acks } = await producer();
     consumer(async (batch) => bytes(Buffer.from(batch).toString("hex")));
     const all = Uint8Array.from({ length: 256 }, (_, byte) => byte);
     await queue.send("all-bytes", all);
@@ -86,17 +86,17 @@ export function contract(start: () => Promise<Transport>): void {
   });
 
   it("refuses a batch above the limit and an ID that BullMQ would mistake", async () => {
-    const { queue } = producer();
+    const { queue } = await producer();
     await expect(queue.send("big", new Uint8Array(BATCH_BYTES_MAX + 1))).rejects.toThrow(
       /at most 1048576 bytes/,
     );
-    for (const id of ["12", "a:b", "", "x".repeat(129)]) {
+    for (const id of ["12", "-5", "a:b", "", "x".repeat(129)]) {
       await expect(queue.send(id, bytes("x"))).rejects.toThrow(/can be a job ID/);
     }
   });
 
   it("a job sent again while it waits or runs is one job; after it completed it runs again", async () => {
-    const { queue, acks } = producer();
+    const { queue, acks } = await producer();
     for (let i = 0; i < 3; i++) await queue.send("same", bytes("waits"));
     expect(await queue.depth()).toBe(1);
     const gate = newGate();
@@ -117,7 +117,7 @@ export function contract(start: () => Promise<Transport>): void {
   });
 
   it("a batch whose processing throws is dropped without an acknowledgement, and can be sent again", async () => {
-    const { queue, acks } = producer();
+    const { queue, acks } = await producer();
     let runs = 0;
     consumer(async () => {
       if (++runs === 1) throw new Error("the ledger is busy");
@@ -133,7 +133,7 @@ export function contract(start: () => Promise<Transport>): void {
   });
 
   it("processes one batch at a time, in order, and closing lets the one in hand finish", async () => {
-    const { queue, acks } = producer();
+    const { queue, acks } = await producer();
     for (const id of ["a", "b", "c"]) await queue.send(id, bytes(id));
     const gate = newGate();
     const begun: string[] = [];

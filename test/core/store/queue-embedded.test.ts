@@ -1,6 +1,8 @@
 /** The embedded queue's one session, shared by forked processes that wait, die and speak at once. */
 import { type ChildProcess, execFileSync, fork } from "node:child_process";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type EmbeddedQueue, startEmbeddedQueue } from "../../../core/store/embedded-queue.ts";
 import { forkConsumer, forkProducer } from "../../fakes/embedded-peers.ts";
@@ -89,6 +91,15 @@ describe.concurrent("clients in several processes", () => {
     await vi.waitFor(() => expect(a.notifications).toContain("news hello"), PATIENCE);
   });
 
+  it("what went through leaves nothing behind in the host's memory", async () => {
+    const client = await newClient();
+    const before = heapBytes();
+    for (let i = 0; i < 6; i++) client.run("SELECT length(repeat('x', 2000000)), repeat('x', 2000000)");
+    await vi.waitFor(() => expect(client.answers).toHaveLength(6), PATIENCE);
+    client.answers.length = 0;
+    expect(heapBytes() - before).toBeLessThan(6_000_000);
+  });
+
   it("a worker killed in the middle of a batch: the next one gets that batch", async () => {
     const acks: string[] = [];
     const producer = forkProducer(queue, "killed", {
@@ -97,6 +108,7 @@ describe.concurrent("clients in several processes", () => {
     });
     let begun = 0;
     const doomed = forkConsumer(queue, "killed", () => new Promise(() => begun++), SILENT);
+    await vi.waitFor(() => expect(producer.connected).toBe(true), PATIENCE);
     await producer.send("a", Buffer.from("a"));
     await vi.waitFor(() => expect(begun).toBe(1), PATIENCE);
     doomed.child.kill("SIGKILL");
@@ -130,16 +142,23 @@ describe("the host", () => {
     const troubles: string[] = [];
     const on = { ...SILENT, ack: () => {}, trouble: (message: string) => troubles.push(message) };
     const producer = forkProducer(queue, "orphaned", on);
-    await producer.send("a", Buffer.from("a"));
+    await vi.waitFor(() => expect(producer.connected).toBe(true), PATIENCE);
     await queue.close();
     await vi.waitFor(() => expect(troubles).toHaveLength(1), PATIENCE);
-    expect(troubles[0]).toMatch(/^The queue at the embedded queue cannot be used now \(/);
+    expect(troubles[0]).toMatch(/^The queue cannot be used now \(the embedded queue: /);
     await expect(producer.send("b", Buffer.from("b"))).rejects.toThrow(/cannot be reached/);
     expect(await producer.depth()).toBe(null);
     await producer.close();
     expect(troubles).toHaveLength(1);
   });
 });
+
+/** What is in use after a collection. */
+function heapBytes(): number {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc")();
+  return process.memoryUsage().heapUsed;
+}
 
 const SILENT = { ack: () => {}, trouble: () => {}, recovered: () => {} };
 

@@ -34,12 +34,12 @@ describe.skipIf(redisIsMissing).concurrent("a Redis that fails", () => {
     const queue = stage.producer();
     stage.consumer(echo);
     const startedMs = performance.now();
-    const refusal = /^The queue at redis:.* cannot be reached/;
+    const refusal = /^The queue cannot be reached \(redis:/;
     await expect(queue.send("a", Buffer.from("a"))).rejects.toThrow(refusal);
     expect(await queue.depth()).toBe(null);
     expect(queue.connected).toBe(false);
     // One from the producer and one from the consumer, however many attempts there were by now.
-    const trouble = expect.stringMatching(/^The queue at redis:.* cannot be used now \(.*ECONNREFUSED/);
+    const trouble = expect.stringMatching(/^The queue cannot be used now \(redis:.*: connect ECONNREFUSED/);
     expect(stage.log).toEqual([trouble, trouble]);
     await stage.close();
     expect(performance.now() - startedMs).toBeLessThan(BOUND_MS);
@@ -144,6 +144,17 @@ describe.skipIf(redisIsMissing).concurrent("a Redis that fails", () => {
     await queue.send("slow", Buffer.from("slow"));
     await vi.waitFor(() => expect(stage.acks).toEqual(["slow"]), PATIENCE);
     expect(runs).toBe(1);
+  });
+
+  it("an acknowledgement that does not come is not taken for a reader that does not hear", async ({
+    expect,
+  }) => {
+    const stage = await newStage();
+    await stage.server.start();
+    await stage.producer().send("a", Buffer.from("a"));
+    const startedMs = performance.now();
+    await vi.waitFor(() => expect(performance.now() - startedMs).toBeGreaterThan(7_500), PATIENCE);
+    expect(stage.log).toEqual([]);
   });
 
   it("a job that is not a batch is dropped", async ({ expect }) => {
