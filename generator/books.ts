@@ -1,6 +1,6 @@
 /**
- * The mint's own books: what was sealed, held against what was planned. Every sum is made twice, by the plan
- * before and by the count of what was sealed, and nothing is published unless they agree.
+ * The mint's own books: what the files say, held against what was planned. Every sum is made twice, by the plan
+ * before and over the opened packets after, and nothing is published unless they agree.
  */
 import { HongbaoError } from "../core/format/error.ts";
 import { formatCents } from "../core/format/money.ts";

@@ -86,11 +86,15 @@ export async function generate(options: GenerateOptions, world: GenerateWorld): 
   const lock = await takeLock(join(dir.seedsDir, "mint.lock"), `the mint of campaign ${campaign.campaign}`);
   try {
     const chosen = await chooseEpoch(dir, job.hash, options.resume);
-    if (chosen.state === "complete") return await alreadyComplete(job, chosen.epoch);
-    await new Workshop(chosen.epoch, job.hash.toString("hex")).removeStrays();
+    const workshop = new Workshop(chosen.epoch, job.hash.toString("hex"));
+    await workshop.removeStrays();
+    if (chosen.state === "complete") {
+      await workshop.remove();
+      return await alreadyComplete(job, chosen.epoch);
+    }
     // Read again under the lock: a generator that ended a moment ago may have made the keys.
     const keys = await makeKeys(campaign, dir, await findKeys(campaign, dir, options.operatorKeyFile));
-    return await mintEpoch(job, chosen, keys, options, world);
+    return await mintEpoch(job, chosen, workshop, keys, options, world);
   } finally {
     lock.release();
   }
@@ -99,6 +103,7 @@ export async function generate(options: GenerateOptions, world: GenerateWorld): 
 async function mintEpoch(
   job: Job,
   { epoch, state, warnings }: ChosenEpoch,
+  workshop: Workshop,
   keys: Awaited<ReturnType<typeof makeKeys>>,
   { workers }: GenerateOptions,
   { progress }: GenerateWorld,
@@ -106,7 +111,6 @@ async function mintEpoch(
   const { campaign, plan, hash } = job;
   const of: EpochIdentity = { campaign, plan, planHash: hash, epoch };
   const secrets = mintSecrets(job, keys.master, epoch.epoch);
-  const workshop = new Workshop(epoch, hash.toString("hex"));
   await makeDirectory(epoch.seedsDir);
   // If we die here, the epoch is started but empty: a resumed run begins in it, a new one takes the next.
   if (state === "new") await workshop.writePlan(campaign);
@@ -146,7 +150,6 @@ async function dryRun(job: Job, { resume, workers }: GenerateOptions, world: Gen
 
 /** An answer, not an error: whoever resumes wants a complete epoch, and this is one. */
 async function alreadyComplete(job: Job, epoch: EpochDir): Promise<GenerateReport> {
-  await new Workshop(epoch, job.hash.toString("hex")).remove();
   const { manifest } = await readManifest(epoch);
   const all = await report(job, epoch, manifest, reportRows(manifest).lanes);
   return { ...all, alreadyComplete: true, files: await filesOf(epoch, job.plan) };

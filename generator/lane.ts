@@ -2,10 +2,9 @@
  * One lane, minted into its place in the shard's file and read back. The unit of work: a lane shares no byte
  * with another, so lanes are minted in parallel and a dead mint resumes lane by lane.
  *
- * What is sealed is counted and hashed as it is sealed. Then the file is read back: every block must have its
- * hash, every serial is marked in a bitmap that all lanes of the shard share across threads (a mark that is
- * already there is a serial dealt twice), and the lane's first block is opened like anybody would open it.
- * Opening all of them would nearly double the time of a mint; `reconcile --audit` does it at leisure.
+ * Nothing is believed because it was sealed: what a mint reports is what the file says when it is read back,
+ * every token opened and its settlement checksum held. Each serial is marked in a bitmap that all lanes of the
+ * shard share across threads; a mark that is already there is a serial dealt twice.
  *
  * Memory a packet: 4 bytes for the shard's permutation (kept from lane to lane), 4 for the amounts.
  */
@@ -13,9 +12,9 @@ import { fdatasyncSync, readSync, writeSync } from "node:fs";
 import type { Mode } from "../core/format/campaign.ts";
 import { HongbaoError, invariant } from "../core/format/error.ts";
 import { shardKey, shardKeys } from "../core/format/keyring.ts";
-import { HASH_BYTES, leafHash } from "../core/format/merkle.ts";
-import { BLOCK_BYTES, BLOCK_RECORDS } from "../core/format/seedfile.ts";
-import { NONCE_AT, TOKEN_BYTES, type TokenScope } from "../core/format/token.ts";
+import { leafHash } from "../core/format/merkle.ts";
+import { BLOCK_BYTES } from "../core/format/seedfile.ts";
+import { TOKEN_BYTES, type TokenScope } from "../core/format/token.ts";
 import {
   BULK_TOKENS_MAX,
   checkChecksums,
@@ -27,9 +26,6 @@ import { Drbg, PURPOSE } from "./drbg.ts";
 import type { LanePlan } from "./plan.ts";
 import { boundsOf, splitLane } from "./split.ts";
 import { countAmount, emptyTally, type Tally } from "./tally.ts";
-
-/** Where a record carries its serial in the clear: the last four bytes of the nonce. */
-const SERIAL_AT = NONCE_AT + 8;
 
 /** The keys of a mint; they go to the threads that mint and nowhere else. */
 export interface MintSecrets {
@@ -53,7 +49,7 @@ export interface LaneTask {
   readonly seen: SharedArrayBuffer;
 }
 
-/** What was sealed. Kept in the lane's marker, so a resumed mint knows it without minting. */
+/** What a lane's records say. Kept in the lane's marker: a resumed mint must read the same. */
 export interface LaneRecord {
   readonly tally: Tally;
   /** amounts that the lane's rule does not allow */
@@ -62,7 +58,12 @@ export interface LaneRecord {
   readonly hashes: Uint8Array;
 }
 
-/** Called with the number of packets finished since the last call. */
+export interface LaneReading extends LaneRecord {
+  /** serials that some lane of the shard had already */
+  readonly repeated: number;
+}
+
+/** Called with the number of packets sealed, drafted or read back since the last call. */
 export type OnPackets = (packets: number) => void;
 
 export function seenBitmap(shardPackets: number): SharedArrayBuffer {
@@ -82,72 +83,58 @@ export class LaneMint {
     this.onPackets = onPackets;
   }
 
-  /** Counts what a mint would write, and writes nothing. @returns also the serials dealt twice */
-  draft(task: LaneTask): LaneRecord & { repeated: number } {
+  /** Counts what a mint would write, and writes nothing. */
+  draft(task: LaneTask): LaneReading {
     const amounts = this.amountsOf(task);
     const serials = this.serialsOf(task);
-    const count = new AmountCount(task.lane);
-    const marks = new SerialMarks(task.seen);
-    for (const amount of amounts) count.add(amount);
-    for (const serial of serials) marks.add(serial);
+    const count = new LaneCount(task);
+    for (let i = 0; i < amounts.length; i++) count.packet(serials[i] ?? 0, amounts[i] ?? 0);
     this.onPackets(amounts.length);
-    return { ...count.sum(), hashes: new Uint8Array(0), repeated: marks.repeated };
+    return count.reading([]);
   }
 
   /** Seals the lane's packets and writes them; durable when it returns. */
-  write(task: LaneTask, fd: number): LaneRecord {
+  write(task: LaneTask, fd: number): void {
     const { scope, bulk } = this.benchOf(task);
     const { columns } = this;
     const amounts = this.amountsOf(task);
     const serials = this.serialsOf(task);
-    const count = new AmountCount(task.lane);
-    const hashes: Buffer[] = [];
     columns.ads.fill(task.lane.ad);
     for (const { at, n, records, position } of this.batches(task)) {
       columns.serials.set(serials.subarray(at, at + n));
       columns.cents.set(amounts.subarray(at, at + n));
       fillChecksums(this.secrets.settlementKey, columns, n, scope);
       bulk.seal(columns, n, records);
-      for (let i = 0; i < n; i++) count.add(columns.cents[i] ?? 0);
-      for (const block of blocksOf(records)) hashes.push(leafHash(block));
       writeAll(fd, records, position);
       this.onPackets(n);
     }
     // If we die here, the lane has no marker: the resumed mint writes the same bytes again.
     fdatasyncSync(fd);
-    return { ...count.sum(), hashes: Buffer.concat(hashes) };
   }
 
   /**
-   * Reads the lane back and holds it against the hashes of what was sealed.
-   * @returns how many of its serials some lane of the shard had already
+   * Reads the lane back and opens every packet of it.
    * @throws HongbaoError `mint_failed` if a record is not what this mint seals
    */
-  reread(task: LaneTask, fd: number, hashes: Uint8Array): number {
-    const marks = new SerialMarks(task.seen);
-    let hashAt = 0;
-    for (const { at, n, records, position } of this.batches(task)) {
-      readAll(fd, records, position);
-      for (const block of blocksOf(records)) {
-        const expected = hashes.subarray(hashAt, hashAt + HASH_BYTES);
-        if (!leafHash(block).equals(expected)) throw misread(task, at);
-        hashAt += HASH_BYTES;
-      }
-      for (let i = 0; i < n; i++) marks.add(records.readUInt32BE(i * TOKEN_BYTES + SERIAL_AT));
-      if (at === 0) this.openFirst(task, records, Math.min(n, BLOCK_RECORDS));
-    }
-    invariant(hashAt === hashes.length, "a lane has a hash for every block");
-    return marks.repeated;
-  }
-
-  private openFirst(task: LaneTask, records: Buffer, n: number): void {
+  read(task: LaneTask, fd: number): LaneReading {
     const { scope, bulk } = this.benchOf(task);
     const { columns } = this;
-    bulk.open(records, n, columns);
-    const settled = checkChecksums(this.secrets.settlementKey, columns, n, scope);
-    for (let i = 0; i < n; i++)
-      if (columns.valid[i] !== 1 || columns.ads[i] !== task.lane.ad || settled[i] !== 1)
-        throw misread(task, i);
+    const count = new LaneCount(task);
+    const hashes: Buffer[] = [];
+    for (const { at, n, records, position } of this.batches(task)) {
+      readAll(fd, records, position);
+      for (let block = 0; block < records.length; block += BLOCK_BYTES)
+        hashes.push(leafHash(records.subarray(block, block + BLOCK_BYTES)));
+      bulk.open(records, n, columns);
+      const settled = checkChecksums(this.secrets.settlementKey, columns, n, scope);
+      for (let i = 0; i < n; i++) {
+        if (columns.valid[i] !== 1 || columns.ads[i] !== task.lane.ad || settled[i] !== 1)
+          throw misread(task, at + i);
+        count.packet(columns.serials[i] ?? 0, columns.cents[i] ?? 0);
+      }
+      this.onPackets(n);
+    }
+    return count.reading(hashes);
   }
 
   private *batches({ lane, recordsAt }: LaneTask) {
@@ -189,50 +176,38 @@ export class LaneMint {
   }
 }
 
-class AmountCount {
+class LaneCount {
   private readonly tally = emptyTally();
   private readonly bounds: { readonly minCents: number; readonly maxCents: number };
   private readonly prizes: ReadonlySet<number>;
-  private outOfBounds = 0;
-
-  constructor({ rest, tiers }: LanePlan) {
-    this.bounds = boundsOf(rest);
-    this.prizes = new Set(tiers.map(({ cents }) => cents));
-  }
-
-  add(amount: number): void {
-    const { minCents, maxCents } = this.bounds;
-    if ((amount < minCents || amount > maxCents) && !this.prizes.has(amount)) this.outOfBounds++;
-    countAmount(this.tally, amount);
-  }
-
-  sum(): { tally: Tally; outOfBounds: number } {
-    return { tally: this.tally, outOfBounds: this.outOfBounds };
-  }
-}
-
-class SerialMarks {
-  repeated = 0;
   private readonly seen: Int32Array;
+  private outOfBounds = 0;
+  private repeated = 0;
 
-  constructor(seen: SharedArrayBuffer) {
+  constructor({ lane, seen }: LaneTask) {
+    this.bounds = boundsOf(lane.rest);
+    this.prizes = new Set(lane.tiers.map(({ cents }) => cents));
     this.seen = new Int32Array(seen);
   }
 
-  add(serial: number): void {
+  packet(serial: number, amount: number): void {
+    const { minCents, maxCents } = this.bounds;
+    if ((amount < minCents || amount > maxCents) && !this.prizes.has(amount)) this.outOfBounds++;
     const bit = 1 << (serial & 31);
     if ((Atomics.or(this.seen, serial >>> 5, bit) & bit) !== 0) this.repeated++;
+    countAmount(this.tally, amount);
+  }
+
+  reading(hashes: readonly Buffer[]): LaneReading {
+    const { tally, outOfBounds, repeated } = this;
+    return { tally, outOfBounds, repeated, hashes: Buffer.concat(hashes) };
   }
 }
 
-function* blocksOf(records: Buffer): Generator<Buffer> {
-  for (let at = 0; at < records.length; at += BLOCK_BYTES) yield records.subarray(at, at + BLOCK_BYTES);
-}
-
-function misread(task: LaneTask, record: number): HongbaoError {
+export function misread(task: LaneTask, record: number): HongbaoError {
   return new HongbaoError(
     "mint_failed",
-    `shard ${task.shard}, ad ${task.lane.ad}, near record ${record}: the file does not read back as it was sealed: the disk or the memory is faulty; mint a new epoch on another machine`,
+    `shard ${task.shard}, ad ${task.lane.ad}, record ${record}: the file does not read back as it was sealed: the disk or the memory is faulty; mint a new epoch on another machine`,
   );
 }
 

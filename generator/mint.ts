@@ -7,7 +7,7 @@
 import { open, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { HongbaoError, invariant } from "../core/format/error.ts";
-import { type SeedLayout, seedLayout } from "../core/format/seedfile.ts";
+import { seedLayout } from "../core/format/seedfile.ts";
 import { TOKEN_BYTES } from "../core/format/token.ts";
 import type { EpochDir } from "../core/store/campaign-dir.ts";
 import { exists, makeDirectory, syncDirectory } from "../core/store/durable.ts";
@@ -24,7 +24,6 @@ export interface MintOrder {
 
 export interface MintedShard {
   readonly plan: ShardPlan;
-  readonly layout: SeedLayout;
   /** in the order of the plan's lanes */
   readonly records: readonly LaneRecord[];
 }
@@ -63,9 +62,9 @@ export async function mint(
   for (const { shard, lanes } of order.plan.shards)
     if (paths[shard] === workshop.part(shard))
       await preallocate(workshop.part(shard), seedLayout(lanes).fileBytes);
-  const minted = await runJobs(jobs, order, progress, async ({ task, record }, sealed) => {
+  const minted = await runJobs(jobs, order, progress, async ({ task, record }, reading) => {
     // If we die here, the lane is durable but unmarked: it is minted once more.
-    if (record === undefined) await workshop.writeMarker(task.shard, task.lane.ad, sealed);
+    if (record === undefined) await workshop.writeMarker(task.shard, task.lane.ad, reading);
   });
   return { ...minted, resumedLanes: jobs.filter(({ record }) => record !== undefined).length };
 }
@@ -82,15 +81,15 @@ async function runJobs(
   progress: MintProgress,
   onDone: (job: LaneJob, record: LaneRecord) => Promise<void>,
 ): Promise<Omit<Minted, "resumedLanes">> {
-  const outcomes = await runLanes(jobs, order, progress, (job, { record }) => onDone(job, record));
-  invariant(outcomes.length === jobs.length, "every lane has its outcome");
+  const readings = await runLanes(jobs, order, progress, onDone);
+  invariant(readings.length === jobs.length, "every lane was read");
   let next = 0;
   const shards = order.plan.shards.map((plan): MintedShard => {
-    const own = outcomes.slice(next, next + plan.lanes.length);
+    const own = readings.slice(next, next + plan.lanes.length);
     next += own.length;
-    return { plan, layout: seedLayout(plan.lanes), records: own.map(({ record }) => record) };
+    return { plan, records: own };
   });
-  return { shards, repeated: outcomes.reduce((sum, { repeated }) => sum + repeated, 0) };
+  return { shards, repeated: readings.reduce((sum, { repeated }) => sum + repeated, 0) };
 }
 
 /** One job a lane, shards and lanes in the plan's order. */

@@ -19,7 +19,7 @@ import type { LaneSplit, RestRule, Tier } from "./split.ts";
 /** Part of every mint's identity: change it with anything that changes a minted byte. */
 export const MINT_ALGORITHM = "hongbao.mint.v1";
 /** More than any show needs, and few enough that each can have a marker file while it is minted. */
-export const LANES_MAX = 250_000;
+const LANES_MAX = 250_000;
 
 export interface LanePlan extends LaneSplit {
   readonly ad: number;
@@ -32,7 +32,7 @@ export interface ShardPlan {
   readonly lanes: readonly LanePlan[];
 }
 
-export interface AdPlan {
+interface AdPlan {
   readonly id: number;
   readonly name: string;
   /** the rule in words, for people */
@@ -78,12 +78,13 @@ export function makePlan(campaign: Campaign): Plan {
 }
 
 /**
- * SHA-256 over campaign, plan and algorithm version, each behind its length. The campaign is hashed as parsed,
- * in canonical JSON: spacing and defaults spelled out do not make another mint.
+ * SHA-256 over campaign, resolved lanes and algorithm version, each behind its length. The campaign is hashed as
+ * parsed, in canonical JSON: spacing and defaults spelled out do not make another mint, nor do the words in
+ * which an ad's rule is described.
  */
 export function planHash(campaign: Campaign, plan: Plan): Buffer {
   const hash = createHash("sha256");
-  for (const text of [canonicalJson(campaign), canonicalJson(plan), MINT_ALGORITHM]) {
+  for (const text of [canonicalJson(campaign), canonicalJson(plan.shards), MINT_ALGORITHM]) {
     const bytes = Buffer.from(text);
     hash.update(new ByteWriter(4).u32(bytes.length).done()).update(bytes);
   }

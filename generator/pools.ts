@@ -14,7 +14,7 @@ import { apportion } from "./apportion.ts";
 import { type Field, impliedCents, refuse, resolveRule } from "./possible.ts";
 import type { RestRule, Tier } from "./split.ts";
 
-export interface PoolAd {
+interface PoolAd {
   /** place in the campaign's list */
   readonly index: number;
   readonly id: number;

@@ -6,6 +6,7 @@
  */
 import type { PlainSplit, Split } from "../core/format/campaign.ts";
 import { HongbaoError } from "../core/format/error.ts";
+import { PACKET_CENTS_MAX } from "../core/format/money.ts";
 import type { RestRule, Tier } from "./split.ts";
 
 /** A number of the campaign file that could be changed, and what it holds beside the pool's own part. */
@@ -89,20 +90,26 @@ function resolveRest(demand: Demand, split: PlainSplit, taken: readonly [bigint,
   if (packets === 0n) return resolved(split, 1);
   const least = packets * BigInt(minCents);
   const most = packets * BigInt(maxCents);
+  // The numbers of packets that this budget suits; there may be none: 517 cents in packets of exactly 2.
+  const fewestPackets = ceilDiv(cents, BigInt(maxCents));
+  const mostPackets = cents / BigInt(minCents);
+  const suits = fewestPackets <= mostPackets;
   const others = taken[0] > 0n ? " beside the tiers" : "";
   if (cents < least)
     refuse(
       `${demand.name}: ${packets} packets${others} of at least ${minCents} cents need at least ${least} cents, the budget is ${cents}${forThem(taken)}`,
       raise(demand.budgetField, least + taken[1]),
-      lower(demand.packetsField, cents / BigInt(minCents) + taken[0]),
+      suits ? lower(demand.packetsField, mostPackets + taken[0]) : undefined,
       cents >= packets ? `lower minCents to ${cents / packets}` : undefined,
     );
   if (cents > most)
     refuse(
       `${demand.name}: ${packets} packets${others} of at most ${maxCents} cents can carry at most ${most} cents, the budget is ${cents}${forThem(taken)}`,
       lower(demand.budgetField, most + taken[1]),
-      raise(demand.packetsField, ceilDiv(cents, BigInt(maxCents)) + taken[0]),
-      `raise maxCents to ${ceilDiv(cents, packets)}`,
+      suits ? raise(demand.packetsField, fewestPackets + taken[0]) : undefined,
+      ceilDiv(cents, packets) <= PACKET_CENTS_MAX
+        ? `raise maxCents to ${ceilDiv(cents, packets)}`
+        : undefined,
     );
   const halfWindow = Number((cents - least < most - cents ? cents - least : most - cents) / packets);
   return resolved(split, Math.max(1, Math.floor(halfWindow / 3)));
@@ -145,11 +152,11 @@ function fixedCents(
       each > 0n ? lower(demand.budgetField, each * packets + taken[1]) : undefined,
       raise(demand.budgetField, (each + 1n) * packets + taken[1]),
     );
-  if (each > 0xffff_ffffn)
+  if (each > BigInt(PACKET_CENTS_MAX))
     refuse(
       `${demand.name}: ${each} cents is more than one packet can hold`,
-      raise(demand.packetsField, ceilDiv(cents, 0xffff_ffffn) + taken[0]),
-      lower(demand.budgetField, packets * 0xffff_ffffn + taken[1]),
+      raise(demand.packetsField, ceilDiv(cents, BigInt(PACKET_CENTS_MAX)) + taken[0]),
+      lower(demand.budgetField, packets * BigInt(PACKET_CENTS_MAX) + taken[1]),
     );
   return Number(each);
 }

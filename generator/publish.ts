@@ -4,7 +4,7 @@
  * is exclusive and deterministic, so a resumed run repeats it: what exists must be byte for byte what would have
  * been written, and is otherwise refused, never replaced.
  */
-import { link, open } from "node:fs/promises";
+import { chmod, link, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Campaign } from "../core/format/campaign.ts";
 import { HongbaoError, systemCode } from "../core/format/error.ts";
@@ -81,6 +81,9 @@ export async function publishShard(
     // If we die here, the file is whole but nameless: the resumed run writes the same head and names it.
     await linkExclusively(part, path);
   }
+  // If we die here, the file may still be writable: the resumed run comes by again. Not earlier, or a resumed
+  // run could not open the unfinished file.
+  await chmod(path, 0o444);
   const leaves = Array.from({ length: hashes.length / HASH_BYTES }, (_, i) =>
     hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES),
   );
@@ -148,8 +151,8 @@ async function publishSame(path: string, bytes: Buffer | string, mode?: number):
 async function writeHead(part: string, head: Buffer): Promise<void> {
   const handle = await open(part, "r+");
   try {
-    await handle.write(head, 0, head.length, 0);
-    await handle.chmod(0o444);
+    // Not `write`, which may write less: a full disk must be an error here and not a bad file at the show.
+    await handle.writeFile(head);
     await handle.sync();
   } finally {
     await handle.close();

@@ -2,9 +2,8 @@
  * The rules that turn a lane's cents into a lane's amounts: count exact, sum exact to the cent, every amount
  * within its bounds, integers throughout. Then the amounts are shuffled, so that a position says nothing.
  *
- * A rule draws from a window [a, b] inside the bounds whose middle is the average that is left: where the upper
- * bound cuts the window, the lower end rises as far, so the expected sum is always right. The middle is a
- * multiple of half a cent only in expectation: `twiceMean` rounds it up as often as its fraction asks for.
+ * A rule draws from a window [a, b] inside the bounds whose middle is the average that is left, down to half a
+ * cent: where the upper bound cuts the window, the lower end rises as far, so the expected sum stays right.
  *
  * Trusts the plan for packets·min <= cents <= packets·max, and asserts what it promises before it returns.
  */
@@ -92,12 +91,12 @@ function splitRest(amounts: Uint32Array, cents: number, rule: RestRule, draws: D
 /**
  * Each draw is uniform between the minimum and twice the remaining average less the minimum; the last takes the
  * rest. The window's ends are never past what the packets after it need or can carry, so nothing is clamped:
- * with r cents for m >= 2 packets, ceil(2r/m) - min <= r - (m-1)·min because r >= m·min, and alike for max.
+ * with r cents for m >= 2 packets, 2r/m - min <= r - (m-1)·min because r >= m·min, and alike for max.
  */
 function doubleMean(amounts: Uint32Array, cents: number, bounds: Bounds, draws: Drbg): void {
   let left = cents;
   for (let i = 0; i < amounts.length - 1; i++) {
-    const { from, size } = windowAround(twiceMean(left, amounts.length - i, draws), bounds);
+    const { from, size } = windowAround(twiceMean(left, amounts.length - i), bounds);
     const amount = from + draws.below(size);
     amounts[i] = amount;
     left -= amount;
@@ -107,9 +106,9 @@ function doubleMean(amounts: Uint32Array, cents: number, bounds: Bounds, draws: 
 
 /** Independent draws from one window around the mean; what their sum misses is settled in whole cents. */
 function uniform(amounts: Uint32Array, cents: number, bounds: Bounds, draws: Drbg): void {
+  const { from, size } = windowAround(twiceMean(cents, amounts.length), bounds);
   let missing = cents;
   for (let i = 0; i < amounts.length; i++) {
-    const { from, size } = windowAround(twiceMean(cents, amounts.length, draws), bounds);
     const amount = from + draws.below(size);
     amounts[i] = amount;
     missing -= amount;
@@ -125,10 +124,10 @@ function uniform(amounts: Uint32Array, cents: number, bounds: Bounds, draws: Drb
  */
 function bell(amounts: Uint32Array, cents: number, bounds: Bounds, stdDevCents: number, draws: Drbg): void {
   const bits = bellBits(stdDevCents);
+  const twice = twiceMean(cents, amounts.length);
+  const { from, size } = windowAround(twice, bounds);
   let missing = cents;
   for (let i = 0; i < amounts.length; i++) {
-    const twice = twiceMean(cents, amounts.length, draws);
-    const { from, size } = windowAround(twice, bounds);
     let amount = from;
     if (stdDevCents > 2 * size) amount = from + draws.below(size);
     else
@@ -155,13 +154,10 @@ function normal(twiceMean: number, stdDevCents: number, bits: number, draws: Drb
   return (twiceMean - odd) / 2 + Math.floor(((odd * one) / 2 + stdDevCents * sum + rounding) / one);
 }
 
-/** 2·cents/packets, rounded up with the probability of its fraction: right in expectation, whole every time. */
-function twiceMean(cents: number, packets: number, draws: Drbg): number {
+/** floor(2·cents/packets), without doubling: twice the cents may exceed 2^53. */
+function twiceMean(cents: number, packets: number): number {
   const rest = cents % packets;
-  const carry = 2 * rest >= packets ? 1 : 0;
-  const floor = 2 * ((cents - rest) / packets) + carry;
-  const fraction = 2 * rest - carry * packets;
-  return fraction > 0 && draws.below(packets) < fraction ? floor + 1 : floor;
+  return 2 * ((cents - rest) / packets) + (2 * rest >= packets ? 1 : 0);
 }
 
 /** The widest window inside the bounds whose ends add up to `twiceMean`. */

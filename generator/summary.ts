@@ -101,7 +101,7 @@ export function formatReport(report: GenerateReport): string {
 function headline({ dryRun, alreadyComplete, lanes, durationMs, packets }: GenerateReport): string {
   if (dryRun) return "a dry run, nothing was written";
   if (alreadyComplete) return "already complete, nothing to resume";
-  const seconds = durationMs / 1000;
+  const seconds = Math.max(1, durationMs) / 1000;
   const resumed = lanes.resumed > 0 ? `, ${lanes.resumed} of ${lanes.total} lanes from an earlier run` : "";
   return `minted in ${seconds.toFixed(1)} s (${number(Math.round(packets / seconds))} packets/s)${resumed}`;
 }

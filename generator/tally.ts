@@ -9,6 +9,11 @@ const BAR_FROM = Array.from({ length: 10 }, (_, decade) => [1, 2, 5].map((step) 
   .flat()
   .filter((from) => from <= 0xffff_ffff);
 
+/** The highest bar that amounts of a bit length can reach: at most three bars above the right one. */
+const HIGHEST_BAR = Array.from({ length: 33 }, (_, bits) => {
+  return Math.max(0, BAR_FROM.filter((from) => from < 2 ** bits).length - 1);
+});
+
 export interface Bar {
   readonly fromCents: number;
   /** inclusive */
@@ -29,7 +34,7 @@ export function emptyTally(): Tally {
 }
 
 export function countAmount(tally: Tally, amount: number): void {
-  let bar = BAR_FROM.length - 1;
+  let bar = HIGHEST_BAR[32 - Math.clz32(amount)] ?? 0;
   while (bar > 0 && amount < (BAR_FROM[bar] ?? 0)) bar--;
   tally.packets++;
   tally.cents += amount;

@@ -6,7 +6,7 @@
 import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
 import { HongbaoError } from "../core/format/error.ts";
-import type { LaneRecord, LaneTask, MintSecrets } from "./lane.ts";
+import type { LaneReading, LaneRecord, LaneTask, MintSecrets } from "./lane.ts";
 
 export interface MintProgress {
   update(sealedPackets: number, totalPackets: number): void;
@@ -21,16 +21,11 @@ export interface LaneJob {
   readonly record?: LaneRecord;
 }
 
-export type LaneAnswer = { record: LaneRecord; repeated: number } | { failed: string };
-
-export interface LaneOutcome {
-  readonly record: LaneRecord;
-  readonly repeated: number;
-}
+export type LaneAnswer = LaneReading | { readonly failed: string };
 
 export interface ThreadData {
   readonly secrets: MintSecrets;
-  /** one 64-bit counter of finished packets, shared by all threads */
+  /** one 64-bit counter of steps, two a packet, shared by all threads */
   readonly progress: SharedArrayBuffer;
 }
 
@@ -40,29 +35,29 @@ const HEAP_MB_MAX = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 4 }
 
 /**
  * @param onDone called for each finished job, before its thread takes the next one
- * @returns the outcomes in the order of `jobs`
+ * @returns the readings in the order of `jobs`
  * @throws HongbaoError `mint_failed`
  */
 export async function runLanes(
   jobs: readonly LaneJob[],
   { secrets, workers }: { secrets: MintSecrets; workers: number },
   progress: MintProgress,
-  onDone: (job: LaneJob, outcome: LaneOutcome) => Promise<void>,
-): Promise<LaneOutcome[]> {
+  onDone: (job: LaneJob, reading: LaneReading) => Promise<void>,
+): Promise<LaneReading[]> {
   const total = jobs.reduce((sum, { task }) => sum + task.lane.packets, 0);
   const shared = new SharedArrayBuffer(8);
   const counter = new BigInt64Array(shared);
-  const report = () => progress.update(Number(Atomics.load(counter, 0)), total);
+  const report = () => progress.update(Number(Atomics.load(counter, 0) / 2n), total);
   const timer = setInterval(report, PROGRESS_EVERY_MS);
   const queue = new LaneQueue(jobs);
-  const outcomes = new Map<LaneJob, LaneOutcome>();
+  const readings = new Map<LaneJob, LaneReading>();
   const work = async () => {
     const thread = new MintThread({ secrets, progress: shared });
     try {
       for (let job = queue.next(undefined); job !== undefined; job = queue.next(job.task.shard)) {
-        const outcome = await thread.run(job);
-        await onDone(job, outcome);
-        outcomes.set(job, outcome);
+        const reading = await thread.run(job);
+        await onDone(job, reading);
+        readings.set(job, reading);
       }
     } catch (error) {
       queue.clear();
@@ -78,7 +73,7 @@ export async function runLanes(
     clearInterval(timer);
   }
   report();
-  return jobs.flatMap((job) => outcomes.get(job) ?? []);
+  return jobs.flatMap((job) => readings.get(job) ?? []);
 }
 
 class LaneQueue {
@@ -127,14 +122,13 @@ class MintThread {
     this.worker.on("exit", () => this.fail(new Error("the thread ended")));
   }
 
-  async run(job: LaneJob): Promise<LaneOutcome> {
+  async run(job: LaneJob): Promise<LaneReading> {
     const answer = await new Promise<LaneAnswer>((resolve, reject) => {
       this.waiting = { resolve, reject };
       if (this.died !== undefined) reject(this.died);
       else this.worker.postMessage(job);
-    }).catch((cause: Error) => ({ failed: `a mint thread died (${cause.message})` }));
-    if ("failed" in answer)
-      throw new HongbaoError("mint_failed", `${answer.failed}; finished lanes are kept for \`--resume\``);
+    }).catch((cause: Error) => ({ failed: `a mint thread died (${cause.message}): try \`--resume\`` }));
+    if ("failed" in answer) throw new HongbaoError("mint_failed", answer.failed);
     return answer;
   }
 

@@ -44,6 +44,7 @@ export const PROBLEMS = {
   expired: [410, "The campaign has expired"],
   too_large: [413, "The request is too large"],
   key_reused: [422, "This Idempotency-Key was used with another body"],
+  starting: [503, "This node is not ready yet"],
   draining: [503, "This node is being stopped"],
   unavailable: [503, "The node cannot keep a promise right now; nothing was acknowledged"],
 } as const;

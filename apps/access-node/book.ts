@@ -8,7 +8,6 @@
 import { invariant } from "../../core/format/error.ts";
 import type { Frame } from "../../core/format/frame.ts";
 import type { Won } from "../../core/format/pass.ts";
-import type { JournalEntry } from "../../core/store/journal-reader.ts";
 
 /** A packet answer that may have to be given again. */
 export interface Answered {
@@ -31,24 +30,23 @@ export class Book {
   readonly lanes: readonly Readonly<LaneBook>[];
   private readonly laneBooks: LaneBook[];
   private readonly claimedBits: Uint8Array;
+  private readonly packets: number;
   private readonly winners = new Map<string, Won>();
   private readonly answers = new Map<string, Answered>();
   private claims = 0;
+  private claimedEnd = 0;
   private acknowledgement: { ledgerId: Buffer; upTo: number } | undefined;
 
   /** @param lanePackets packets of each lane of the shard */
   constructor(lanePackets: readonly number[]) {
     this.laneBooks = lanePackets.map(() => ({ cursor: 0, leasedUpTo: 0, burned: 0 }));
     this.lanes = this.laneBooks;
-    const packets = lanePackets.reduce((sum, n) => sum + n, 0);
-    this.claimedBits = new Uint8Array(Math.ceil(packets / 8));
+    this.packets = lanePackets.reduce((sum, n) => sum + n, 0);
+    this.claimedBits = new Uint8Array(Math.ceil(this.packets / 8));
   }
 
-  replay(entry: JournalEntry): void {
-    this.apply(entry.frame);
-  }
-
-  apply(frame: Frame): void {
+  /** @param offset the stream offset at which the frame begins, or a little before. @throws BrokenInvariant for a frame that cannot follow */
+  apply(frame: Frame, offset: number): void {
     switch (frame.type) {
       case "issue": {
         const lane = this.lane(frame.lane);
@@ -59,9 +57,8 @@ export class Book {
         return;
       }
       case "claim":
-        this.claims += this.isClaimed(frame.serial) ? 0 : 1;
-        this.claimedBits[frame.serial >> 3] =
-          (this.claimedBits[frame.serial >> 3] ?? 0) | (1 << (frame.serial & 7));
+        this.claim(frame.serial);
+        this.claimedEnd = offset + 1;
         return;
       case "lease":
         this.lane(frame.lane).leasedUpTo = frame.upTo;
@@ -98,7 +95,12 @@ export class Book {
   }
 
   isClaimed(serial: number): boolean {
-    return ((this.claimedBits[serial >> 3] ?? 0) & (1 << (serial & 7))) !== 0;
+    return ((this.claimedBits[serial >>> 3] ?? 0) & (1 << (serial & 7))) !== 0;
+  }
+
+  /** A stream offset inside the last claim: a ledger that acknowledged further has all of them. */
+  get claimedUpTo(): number {
+    return this.claimedEnd;
   }
 
   get claimed(): number {
@@ -112,6 +114,13 @@ export class Book {
   /** Journal offset up to which a ledger has acknowledged the claims, and that ledger's ID. */
   get acknowledged(): { readonly ledgerId: Buffer; readonly upTo: number } | undefined {
     return this.acknowledgement;
+  }
+
+  private claim(serial: number): void {
+    invariant(serial < this.packets, "a claimed serial is one of the shard");
+    if (this.isClaimed(serial)) return;
+    this.claims++;
+    this.claimedBits[serial >>> 3] = (this.claimedBits[serial >>> 3] ?? 0) | (1 << (serial & 7));
   }
 
   private remember(key: Uint8Array, body: Uint8Array, issue: Omit<Answered, "body">): void {

@@ -5,6 +5,7 @@
  * A take can be had only under a durable lease and with the packet's block in memory; `tryTake` says "wait"
  * when either is still on its way, `take` waits for it. A closed channel gives nothing more.
  */
+import { HongbaoError } from "../../core/format/error.ts";
 import type { LaneLayout } from "../../core/format/seedfile.ts";
 import type { BlockFeed } from "./block-feed.ts";
 import type { Leases } from "./leases.ts";
@@ -69,20 +70,26 @@ export class Channel {
   /** Resolves when lease and block of the next packet are there (another taker may be faster). */
   async ready(): Promise<void> {
     if (this.closed || this.left === 0) return;
-    await Promise.all([this.leases.extend(this.lane, this.cursor), this.loadBlock()]);
+    await Promise.all([this.leases.extend(this.lane, this.cursor), this.load()]);
+  }
+
+  /** Resolves when the block of the next packet is in memory. @throws HongbaoError `invalid_seed_file` */
+  async load(): Promise<void> {
+    if (this.left === 0) return;
+    try {
+      await this.feed.load(this.cursor);
+    } catch (error) {
+      // A block that was whole at the start and is not now: this lane gives nothing more, the others go on.
+      if (error instanceof HongbaoError && error.code === "invalid_seed_file") this.damaged = true;
+      throw error;
+    }
   }
 
   close(): void {
     this.closed = true;
   }
 
-  /** A block that was whole at the start and is not now: this lane gives nothing more, the others go on. */
-  private async loadBlock(): Promise<void> {
-    try {
-      await this.feed.load(this.cursor);
-    } catch (error) {
-      this.damaged = true;
-      throw error;
-    }
+  get isDamaged(): boolean {
+    return this.damaged;
   }
 }

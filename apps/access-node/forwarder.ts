@@ -3,38 +3,24 @@
  * reader that recovers, sends ranges as authenticated batches, and moves its position over the contiguous
  * prefix of ranges that a ledger acknowledged. The queue's own "accepted" moves nothing.
  *
- * Whatever stays unacknowledged is sent again. An acknowledgement from another ledger than before means that
- * the ledger was lost: everything is sent again from the journal's beginning.
+ * Whatever stays unacknowledged is sent again. An empty batch, sent at the start and every minute, asks which
+ * ledger is there: another one than before means that the ledger was lost, and everything is sent again from the
+ * journal's beginning.
  */
-
-import type { Claim } from "../../core/format/claim.ts";
-import {
-  type Acknowledgement,
-  type BatchRange,
-  batchHash,
-  decodeAck,
-  encodeBatch,
-} from "../../core/format/claim-batch.ts";
+import { decodeAck } from "../../core/format/claim-batch.ts";
 import type { Frame } from "../../core/format/frame.ts";
 import type { Journal } from "../../core/store/journal.ts";
 import { type JournalReader, openJournalReader } from "../../core/store/journal-reader.ts";
 import type { BatchProducer } from "../../core/store/queue.ts";
+import { BATCH_CLAIMS, collectClaims, type Shipment, sealShipment } from "./shipment.ts";
 
-const BATCH_CLAIMS = 500;
 const WINDOW_BATCHES = 16;
 /** Claims of this long share a batch. */
 const LINGER_MS = 20;
 const RESEND_MS = 5_000;
 const RETRY_MS = 1_000;
-
-interface Sent {
-  readonly range: BatchRange;
-  readonly claims: number;
-  readonly bytes: Buffer;
-  readonly hash: Buffer;
-  sendAgainAtMs: number;
-  acknowledged: boolean;
-}
+const PROBE_MS = 60_000;
+const IDLE_MS_MAX = 1_000;
 
 export interface ForwarderOptions {
   readonly dir: string;
@@ -42,6 +28,8 @@ export interface ForwarderOptions {
   readonly wireKey: Uint8Array;
   /** What the recovered journal says was acknowledged before. */
   readonly acknowledged: { readonly ledgerId: Buffer; readonly upTo: number } | undefined;
+  /** A stream offset inside the last claim. */
+  readonly claimedUpTo: () => number;
   readonly append: (frame: Frame) => number;
   readonly monotonicMs: () => number;
   /** The journal cannot be read: the node must stop. */
@@ -50,10 +38,11 @@ export interface ForwarderOptions {
 
 export class Forwarder {
   private readonly options: ForwarderOptions;
-  private readonly wireKey: Uint8Array;
   private ledgerId: Buffer | undefined;
   private position: number;
-  private window: Sent[] = [];
+  private window: Shipment[] = [];
+  private probe: Shipment | undefined;
+  private probeAtMs = 0;
   private startOver = false;
   private stopping = false;
   private running: Promise<void> | undefined;
@@ -62,7 +51,6 @@ export class Forwarder {
 
   constructor(options: ForwarderOptions) {
     this.options = options;
-    this.wireKey = options.wireKey;
     this.ledgerId = options.acknowledged?.ledgerId;
     this.position = options.acknowledged?.upTo ?? 0;
   }
@@ -74,9 +62,9 @@ export class Forwarder {
     });
   }
 
-  /** Journal bytes that no ledger has acknowledged yet. */
+  /** Journal bytes up to the last claim that no ledger has acknowledged yet: 0 when everything is paid in. */
   get lagBytes(): number {
-    return Math.max(0, this.options.journal.durableOffset - this.position);
+    return Math.max(0, this.options.claimedUpTo() - this.position);
   }
 
   get batchesInFlight(): number {
@@ -87,21 +75,17 @@ export class Forwarder {
     return this.resends;
   }
 
-  /** Takes an acknowledgement from the queue; whatever is not one of ours is ignored. */
+  /** Takes an acknowledgement from the queue; whatever does not answer one of our batches is ignored. */
   acknowledge(bytes: Uint8Array): void {
-    const ack = decodeAck(this.wireKey, bytes);
-    const sent = ack && this.window.find((one) => answers(ack, one));
+    const ack = decodeAck(this.options.wireKey, bytes);
+    const sent = ack && [...this.window, this.probe].find((one) => one?.isAnsweredBy(ack));
     if (ack === undefined || sent === undefined) return;
     const ledgerId = Buffer.from(ack.ledgerId);
-    if (this.ledgerId !== undefined && !this.ledgerId.equals(ledgerId)) {
-      this.startOver = true;
-      this.ledgerId = ledgerId;
-      this.wake();
-      return;
-    }
+    if (this.ledgerId !== undefined && !this.ledgerId.equals(ledgerId)) this.startOver = true;
     this.ledgerId = ledgerId;
+    if (sent === this.probe) this.probe = undefined;
     sent.acknowledged = true;
-    this.advance(ledgerId);
+    if (!this.startOver) this.advance(ledgerId);
     this.wake();
   }
 
@@ -119,109 +103,94 @@ export class Forwarder {
       this.window.shift();
       moved = true;
     }
-    if (moved && !this.stopping) this.options.append({ type: "acknowledged", ledgerId, upTo: this.position });
+    if (moved) this.note(ledgerId);
+  }
+
+  private note(ledgerId: Buffer): void {
+    if (!this.stopping) this.options.append({ type: "acknowledged", ledgerId, upTo: this.position });
   }
 
   private async run(producer: BatchProducer): Promise<void> {
     while (!this.stopping) {
-      this.startOver = false;
-      this.window = [];
       const reader = await openJournalReader(this.options.dir);
       try {
         await this.forward(reader, producer);
       } finally {
         await reader.close();
       }
-      if (this.startOver) this.position = 0;
+      if (!this.startOver) continue;
+      this.startOver = false;
+      this.position = 0;
+      if (this.ledgerId !== undefined) this.note(this.ledgerId);
     }
   }
 
   /** Reads from `position` on and sends, until stopped or until another ledger answered. */
   private async forward(reader: JournalReader, producer: BatchProducer): Promise<void> {
+    this.window = [];
+    this.probe = undefined;
     let from = this.position;
     while (!this.stopping && !this.startOver) {
-      if (this.window.length < WINDOW_BATCHES) {
-        const batch = await this.collect(reader, from);
-        if (batch.claims.length > 0) {
-          this.window.push(this.seal(batch));
-          from = batch.to;
+      let full = this.window.length >= WINDOW_BATCHES;
+      if (!full) {
+        const claims = await collectClaims(reader, from, this.options.journal.durableOffset);
+        if (claims.length > 0) {
+          const to = reader.offset;
+          this.window.push(this.seal(from, to, claims));
+          from = to;
         }
+        full = claims.length < BATCH_CLAIMS || this.window.length >= WINDOW_BATCHES;
       }
-      const next = await this.sendDue(producer);
-      await this.pause(next);
+      this.askForLedger();
+      const dueMs = await this.sendDue(producer);
+      if (full) await this.pause(dueMs);
     }
   }
 
-  /** Claims of the next range: at most a batch full of those that are on the disk. */
-  private async collect(
-    reader: JournalReader,
-    from: number,
-  ): Promise<{ from: number; to: number; claims: Claim[] }> {
-    const claims: Claim[] = [];
-    for await (const { frame } of reader.entries(from, this.options.journal.durableOffset)) {
-      if (frame.type !== "claim") continue;
-      const { token, user, device, atMs } = frame;
-      claims.push({ token: Buffer.from(token), user, device, atMs });
-      if (claims.length === BATCH_CLAIMS) break;
-    }
-    return { from, to: reader.offset, claims };
+  private seal(from: number, to: number, claims: Parameters<typeof sealShipment>[3]): Shipment {
+    return sealShipment(this.options.wireKey, this.options.journal.identity, { from, to }, claims);
   }
 
-  private seal(batch: { from: number; to: number; claims: Claim[] }): Sent {
-    const { campaignTag, epoch, shard, journalId } = this.options.journal.identity;
-    const range = { campaignTag, epoch, shard, journalId, from: batch.from, to: batch.to };
-    const bytes = encodeBatch(this.wireKey, { ...range, claims: batch.claims });
-    const hash = Buffer.from(batchHash(bytes));
-    return { range, claims: batch.claims.length, bytes, hash, sendAgainAtMs: 0, acknowledged: false };
+  /** Once a minute, and at the start: an empty batch, answered by whatever ledger is there. */
+  private askForLedger(): void {
+    const nowMs = this.options.monotonicMs();
+    if (this.probe !== undefined || nowMs < this.probeAtMs || this.window.length > 0) return;
+    this.probe = this.seal(this.position, this.position, []);
+    this.probeAtMs = nowMs + PROBE_MS;
   }
 
-  /** Sends what is due, for the first time or again. @returns milliseconds until the next one is. */
+  /** Sends what is due, for the first time or again. @returns milliseconds until the next one is */
   private async sendDue(producer: BatchProducer): Promise<number> {
-    for (const sent of this.window) {
-      const nowMs = this.options.monotonicMs();
-      if (sent.acknowledged || sent.sendAgainAtMs > nowMs) continue;
-      if (sent.sendAgainAtMs > 0) this.resends++;
+    const waiting = () =>
+      [...this.window, ...(this.probe ? [this.probe] : [])].filter((one) => !one.acknowledged);
+    for (const sent of waiting()) {
+      if (sent.sendAtMs > this.options.monotonicMs()) continue;
+      if (sent.tries++ > 0) this.resends++;
       try {
-        await producer.send(jobId(sent), sent.bytes);
-        sent.sendAgainAtMs = this.options.monotonicMs() + RESEND_MS;
+        await producer.send(sent.jobId, sent.bytes);
+        sent.sendAtMs = this.options.monotonicMs() + RESEND_MS;
       } catch {
         // The producer reports its outages itself; the claims are safe in the journal.
-        sent.sendAgainAtMs = this.options.monotonicMs() + RETRY_MS;
+        sent.sendAtMs = this.options.monotonicMs() + RETRY_MS;
         break;
       }
       if (this.stopping || this.startOver) break;
     }
-    const due = this.window.filter((sent) => !sent.acknowledged).map((sent) => sent.sendAgainAtMs);
-    return Math.max(LINGER_MS, Math.min(RETRY_MS, ...due.map((at) => at - this.options.monotonicMs())));
+    const nowMs = this.options.monotonicMs();
+    return Math.min(PROBE_MS, this.probeAtMs - nowMs, ...waiting().map((one) => one.sendAtMs - nowMs));
   }
 
-  /** Waits for new durable claims, an acknowledgement, the next resend, or the end. */
+  /** Waits for claims on the disk, an acknowledgement, the next resend, or the end; then lets claims gather. */
   private async pause(ms: number): Promise<void> {
-    const full = this.window.length >= WINDOW_BATCHES;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, full ? ms : LINGER_MS);
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(resolve, Math.max(LINGER_MS, Math.min(ms, IDLE_MS_MAX)));
       this.wake = () => {
         clearTimeout(timer);
         resolve();
       };
+      if (this.window.length < WINDOW_BATCHES) this.options.journal.nextDurable().then(this.wake, reject);
     });
     this.wake = () => {};
+    if (!this.stopping) await new Promise((resolve) => setTimeout(resolve, LINGER_MS));
   }
-}
-
-function answers(ack: Acknowledgement, sent: Sent): boolean {
-  return (
-    ack.campaignTag === sent.range.campaignTag &&
-    ack.epoch === sent.range.epoch &&
-    ack.shard === sent.range.shard &&
-    Buffer.from(ack.journalId).equals(sent.range.journalId) &&
-    ack.from === sent.range.from &&
-    ack.to === sent.range.to &&
-    sent.hash.equals(ack.batchHash)
-  );
-}
-
-function jobId(sent: Sent): string {
-  const { shard, journalId, from, to } = sent.range;
-  return `s${shard}-${Buffer.from(journalId).toString("hex").slice(0, 12)}-${from}-${to}`;
 }

@@ -1,12 +1,13 @@
 /**
- * The node's HTTP surface (section 8 of the design): routes, and nothing that decides. Bodies are parsed once
+ * The node's HTTP surface (see `/openapi.json`): routes, and nothing that decides. Bodies are parsed once
  * here; `Shaker`, `Opener` and `Programme` answer.
  */
 
 import type { Context } from "hono";
 import { Hono } from "hono";
-import { HongbaoError } from "../../core/format/error.ts";
+import { BrokenInvariant, HongbaoError } from "../../core/format/error.ts";
 import { signedShowSchema } from "../../core/format/show.ts";
+import { airOf } from "./air.ts";
 import {
   BadBody,
   IDEMPOTENCY_KEY_CHARS_MAX,
@@ -27,18 +28,23 @@ export interface NodeSurface {
   readonly shaker: Shaker;
   readonly opener: Opener;
   readonly metrics: NodeMetrics;
-  /** Ready: takes shakes. Draining: finishes what it has. */
-  readonly state: () => "starting" | "ready" | "draining";
-  /** An error that no request may cause: logged by the program. */
+  readonly state: () => NodeState;
+  /** An error that no request should cause: for the log. */
   readonly onError: (error: unknown) => void;
+  /** A broken invariant: the process must stop. */
+  readonly onBug: (error: BrokenInvariant) => void;
 }
+
+/** Ready: takes shakes. Draining: finishes what it has. */
+export type NodeState = "starting" | "ready" | "draining";
 
 export function nodeApp(surface: NodeSurface): Hono {
   const { shard, metrics } = surface;
   const app = new Hono();
 
   app.post("/v1/shake", async (c) => {
-    if (surface.state() !== "ready") return problem("draining");
+    const refusal = notReady(surface.state());
+    if (refusal) return refusal;
     const body = await readBody(c.req.raw, shakeBody);
     const answer = await surface.shaker.shake(body, idempotencyKey(c));
     if (answer === "key-reused") return problem("key_reused");
@@ -47,7 +53,8 @@ export function nodeApp(surface: NodeSurface): Hono {
   });
 
   app.post("/v1/open", async (c) => {
-    if (surface.state() !== "ready") return problem("draining");
+    const refusal = notReady(surface.state());
+    if (refusal) return refusal;
     const startedMs = shard.clock.monotonicMs();
     const body = await readBody(c.req.raw, openBody);
     const answer = await surface.opener.open(body);
@@ -73,11 +80,7 @@ export function nodeApp(surface: NodeSurface): Hono {
   });
 
   app.get("/healthz", (c) => c.json({ status: "ok", mode: shard.manifest.mode }));
-  app.get("/readyz", (c) =>
-    surface.state() === "ready"
-      ? c.json({ status: "ready" })
-      : problem("draining", `the node is ${surface.state()}`),
-  );
+  app.get("/readyz", (c) => notReady(surface.state()) ?? c.json({ status: "ready" }));
   app.get("/metrics", async () => {
     const { contentType, text } = await metrics.expose();
     return new Response(text, { headers: { "content-type": contentType } });
@@ -89,10 +92,16 @@ export function nodeApp(surface: NodeSurface): Hono {
     if (error instanceof BadBody) return problem(error.code, error.message);
     if (error instanceof HongbaoError && error.code === "invalid_show")
       return problem("invalid_show", error.message);
-    surface.onError(error);
+    if (error instanceof BrokenInvariant) surface.onBug(error);
+    else surface.onError(error);
     return problem("unavailable");
   });
   return app;
+}
+
+function notReady(state: NodeState): Response | undefined {
+  if (state === "ready") return undefined;
+  return problem(state === "starting" ? "starting" : "draining");
 }
 
 function idempotencyKey(c: Context): string | undefined {
@@ -107,7 +116,7 @@ function idempotencyKey(c: Context): string | undefined {
 
 function describeShow(shard: Shard) {
   const nowMs = shard.clock.wallMs();
-  const air = nowMs >= shard.expiresAtMs ? ({ state: "over" } as const) : shard.programme.at(nowMs);
+  const air = airOf(shard, nowMs);
   return {
     serverTime: new Date(nowMs).toISOString(),
     campaign: shard.manifest.campaign,

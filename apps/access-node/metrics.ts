@@ -3,28 +3,32 @@
  * and ad IDs; no user, device, token or key ever becomes one.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { BatchProducer } from "../../core/store/queue.ts";
 import type { Forwarder } from "./forwarder.ts";
 import type { Shard } from "./shard.ts";
 
 export interface NodeMetrics {
   shake(outcome: string): void;
   open(result: string, seconds: number): void;
-  setReady(ready: boolean): void;
-  setQueueConnected(connected: boolean): void;
-  /** Where the queue's depth is asked when metrics are read. */
-  setQueueDepth(depth: () => Promise<number | null>): void;
   /** Prometheus text exposition. */
   expose(): Promise<{ contentType: string; text: string }>;
 }
 
-export function nodeMetrics(shard: Shard, forwarder: Forwarder, burnedNow: number): NodeMetrics {
+const OPEN_SECONDS_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2];
+
+export function nodeMetrics(
+  shard: Shard,
+  forwarder: Forwarder,
+  burnedNow: number,
+  producer: () => BatchProducer | undefined,
+): NodeMetrics {
   const registry = new Registry();
-  registry.setDefaultLabels({
-    campaign: shard.manifest.campaign,
-    mode: shard.manifest.mode,
-    shard: String(shard.identity.shard),
-  });
+  const { campaign, mode } = shard.manifest;
+  registry.setDefaultLabels({ campaign, mode, shard: String(shard.identity.shard) });
   collectDefaultMetrics({ register: registry });
+  addStock(registry, shard, burnedNow);
+  addJournal(registry, shard);
+  addDelivery(registry, forwarder, producer);
   const registers = [registry];
   const shakes = new Counter({
     name: "hongbao_shakes_total",
@@ -41,81 +45,96 @@ export function nodeMetrics(shard: Shard, forwarder: Forwarder, burnedNow: numbe
   const openSeconds = new Histogram({
     name: "hongbao_open_seconds",
     help: "Time from an open to its durable claim",
-    buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2],
+    buckets: OPEN_SECONDS_BUCKETS,
     registers,
   });
-  const ready = new Gauge({ name: "hongbao_ready", help: "1 while this node takes shakes", registers });
-  const queue = new Gauge({
-    name: "hongbao_queue_connected",
-    help: "1 while the queue can be reached",
-    registers,
-  });
-  gauge("hongbao_burned_at_start_packets", "Packets burned by this start", () => burnedNow);
-  gauge("hongbao_claimed_packets", "Packets opened", () => shard.book.claimed);
-  gauge("hongbao_winners", "Users this node remembers", () => shard.book.winnerCount);
-  gauge(
-    "hongbao_journal_durable_bytes",
-    "Journal stream offset on the disk",
-    () => shard.journal.durableOffset,
-  );
-  gauge(
-    "hongbao_journal_pending_bytes",
-    "Journal bytes not on the disk yet",
-    () => shard.journal.appendedOffset - shard.journal.durableOffset,
-  );
-  gauge(
-    "hongbao_forward_lag_bytes",
-    "Journal bytes that no ledger acknowledged yet",
-    () => forwarder.lagBytes,
-  );
-  gauge(
-    "hongbao_forward_inflight_batches",
-    "Batches sent and not acknowledged",
-    () => forwarder.batchesInFlight,
-  );
-  gauge("hongbao_forward_resent_batches", "Batches sent again", () => forwarder.batchesResent);
-  new Gauge({
-    name: "hongbao_left_packets",
-    help: "Packets of a lane not handed out",
-    labelNames: ["ad"],
-    registers,
-    collect() {
-      for (const channel of shard.channels) this.set({ ad: String(channel.ad) }, channel.left);
-    },
-  });
-
-  let queueDepth: () => Promise<number | null> = async () => null;
-  new Gauge({
-    name: "hongbao_queue_jobs",
-    help: "Batches that wait or run in the queue, of all nodes; -1 while it cannot be asked",
-    registers,
-    async collect() {
-      this.set((await queueDepth()) ?? -1);
-    },
-  });
-
-  function gauge(name: string, help: string, value: () => number): void {
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(value());
-      },
-    });
-  }
-
   return {
     shake: (outcome) => shakes.inc({ outcome }),
     open: (result, seconds) => {
       opens.inc({ result });
-      openSeconds.observe(seconds);
-    },
-    setReady: (value) => ready.set(value ? 1 : 0),
-    setQueueConnected: (value) => queue.set(value ? 1 : 0),
-    setQueueDepth: (depth) => {
-      queueDepth = depth;
+      if (result === "opened") openSeconds.observe(seconds);
     },
     expose: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   };
+}
+
+function addStock(registry: Registry, shard: Shard, burnedNow: number): void {
+  gauge(registry, "hongbao_burned_at_start_packets", "Packets burned by this start", () => burnedNow);
+  gauge(registry, "hongbao_claimed_packets", "Packets opened", () => shard.book.claimed);
+  gauge(registry, "hongbao_winners", "Users this node remembers", () => shard.book.winnerCount);
+  new Gauge({
+    name: "hongbao_left_packets",
+    help: "Packets of a lane that can still be handed out",
+    labelNames: ["ad"],
+    registers: [registry],
+    collect() {
+      for (const channel of shard.channels) this.set({ ad: String(channel.ad) }, channel.left);
+    },
+  });
+  new Gauge({
+    name: "hongbao_lane_damaged",
+    help: "1 for a lane whose seed file was damaged while it was served",
+    labelNames: ["ad"],
+    registers: [registry],
+    collect() {
+      for (const channel of shard.channels) this.set({ ad: String(channel.ad) }, channel.isDamaged ? 1 : 0);
+    },
+  });
+}
+
+function addJournal(registry: Registry, { journal }: Shard): void {
+  gauge(
+    registry,
+    "hongbao_journal_durable_bytes",
+    "Journal stream offset on the disk",
+    () => journal.durableOffset,
+  );
+  gauge(
+    registry,
+    "hongbao_journal_pending_bytes",
+    "Journal bytes not on the disk yet",
+    () => journal.appendedOffset - journal.durableOffset,
+  );
+}
+
+function addDelivery(
+  registry: Registry,
+  forwarder: Forwarder,
+  producer: () => BatchProducer | undefined,
+): void {
+  gauge(
+    registry,
+    "hongbao_forward_lag_bytes",
+    "Journal bytes up to the last claim that no ledger acknowledged yet",
+    () => forwarder.lagBytes,
+  );
+  gauge(
+    registry,
+    "hongbao_forward_inflight_batches",
+    "Batches sent and not acknowledged",
+    () => forwarder.batchesInFlight,
+  );
+  gauge(registry, "hongbao_forward_resent_batches", "Batches sent again", () => forwarder.batchesResent);
+  gauge(registry, "hongbao_queue_connected", "1 while the queue can be reached", () =>
+    producer()?.connected ? 1 : 0,
+  );
+  new Gauge({
+    name: "hongbao_queue_jobs",
+    help: "Batches that wait or run in the queue, of all nodes; -1 while it cannot be asked",
+    registers: [registry],
+    async collect() {
+      this.set((await producer()?.depth()) ?? -1);
+    },
+  });
+}
+
+function gauge(registry: Registry, name: string, help: string, value: () => number): void {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.set(value());
+    },
+  });
 }

@@ -7,11 +7,10 @@ import { openBody, PROBLEMS, type ProblemCode, shakeBody } from "./bodies.ts";
 
 const token = z.string().regex(/^[A-Za-z0-9_-]{60}$/);
 const time = z.iso.datetime();
-const throttle = z.object({ intervalMs: z.int() }).optional();
 const shakeAnswer = z.union([
-  z.object({ outcome: z.literal("packet"), token, ad: z.int(), pass: z.string(), throttle }),
-  z.object({ outcome: z.enum(["greeting", "limit", "over"]), throttle }),
-  z.object({ outcome: z.literal("countdown"), startsAt: time.nullable(), throttle }),
+  z.object({ outcome: z.literal("packet"), token, ad: z.int(), pass: z.string() }),
+  z.object({ outcome: z.enum(["greeting", "limit", "over"]) }),
+  z.object({ outcome: z.literal("countdown"), startsAt: time.nullable() }),
 ]);
 const openAnswer = z.object({
   packet: z.string(),
@@ -52,13 +51,14 @@ export function openApi() {
           "Shake once",
           shakeBody,
           shakeAnswer,
-          ["invalid_request", "too_large", "key_reused", "draining", "unavailable"],
+          ["invalid_request", "too_large", "key_reused", "starting", "draining", "unavailable"],
           [
             {
               name: "Idempotency-Key",
               in: "header",
               required: false,
-              description: "Per user and device: the same key repeats a packet answer exactly.",
+              description:
+                "Per user and device: the same key repeats a packet answer exactly, also after a restart; other answers may be drawn again. The same key with another body is 422.",
               schema: { type: "string", minLength: 1, maxLength: 255 },
             },
           ],
@@ -71,6 +71,7 @@ export function openApi() {
           "not_yours",
           "expired",
           "too_large",
+          "starting",
           "draining",
           "unavailable",
         ]),
@@ -89,7 +90,7 @@ export function openApi() {
       "/readyz": {
         get: {
           summary: "The node takes shakes",
-          responses: { 200: { description: "Ready" }, 503: problems(["draining"]) },
+          responses: { 200: { description: "Ready" }, 503: problems(["starting", "draining"]) },
         },
       },
       "/metrics": {

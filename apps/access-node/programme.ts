@@ -20,6 +20,12 @@ import {
 import { showSignatureHolds } from "../../core/format/signature.ts";
 import { exists, readSmallFile, replace } from "../../core/store/durable.ts";
 
+export interface OnProgramme {
+  readonly air: AirState;
+  /** Ads of rounds on air or to come; undefined while any may still come (no plan, or stopped). */
+  readonly adsToCome: ReadonlySet<number> | undefined;
+}
+
 export type Accepted = "taken" | "not-newer" | "bad-signature";
 
 export class Programme {
@@ -27,8 +33,8 @@ export class Programme {
   private readonly manifest: Manifest;
   private readonly operatorKey: string;
   private plan: Show | undefined;
-  private air: AirState = { state: "none", rounds: [] };
-  /** `air` holds in [fromMs, untilMs). */
+  private now: OnProgramme = { air: { state: "none", rounds: [] }, adsToCome: undefined };
+  /** `now` holds in [fromMs, untilMs). */
   private fromMs = Number.POSITIVE_INFINITY;
   private untilMs = Number.NEGATIVE_INFINITY;
   private accepting: Promise<unknown> = Promise.resolve();
@@ -63,14 +69,14 @@ export class Programme {
     return this.plan;
   }
 
-  /** What is on air at `nowMs` (wall clock). */
-  at(nowMs: number): AirState {
+  /** What is on air at `nowMs` (wall clock), worked out once for all moments until the next change. */
+  at(nowMs: number): OnProgramme {
     if (nowMs < this.fromMs || nowMs >= this.untilMs) {
-      this.air = onAir(this.plan, nowMs);
+      this.now = { air: onAir(this.plan, nowMs), adsToCome: adsToCome(this.plan, nowMs) };
       this.fromMs = nowMs;
       this.untilMs = nextChange(this.plan, nowMs) ?? Number.POSITIVE_INFINITY;
     }
-    return this.air;
+    return this.now;
   }
 
   /** Takes a config if it may be taken; durable when this resolves. @throws HongbaoError `invalid_show` */
@@ -131,4 +137,11 @@ export class Programme {
       `the persisted show config ${this.path} is not signed by the operator: ${advice}`,
     );
   }
+}
+
+function adsToCome(plan: Show | undefined, nowMs: number): ReadonlySet<number> | undefined {
+  if (plan === undefined || plan.stop) return undefined;
+  return new Set(
+    plan.rounds.filter((round) => Date.parse(round.closesAt) > nowMs).flatMap((round) => round.ads),
+  );
 }

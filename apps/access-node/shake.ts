@@ -19,6 +19,7 @@ import {
 } from "../../core/format/pass.ts";
 import type { Round } from "../../core/format/show.ts";
 import { encodeToken, tokenSerial } from "../../core/format/token.ts";
+import { airOf } from "./air.ts";
 import type { Answered } from "./book.ts";
 import type { Channel, Taken } from "./channel.ts";
 import { Pacer } from "./pacer.ts";
@@ -87,10 +88,8 @@ export class Shaker {
       request.pass === undefined ? undefined : openQuota(this.shard.quotaKey, request.user, request.pass);
     let luck: ReadonlySet<Round> | undefined;
     for (let takes = 0; takes < TAKES_MAX; takes++) {
-      const nowMs = this.shard.clock.wallMs();
-      if (nowMs >= this.shard.expiresAtMs) return { outcome: "over" };
-      const air = this.shard.programme.at(nowMs);
-      if (air.state === "over" || !this.stockToCome(nowMs)) return { outcome: "over" };
+      const air = airOf(this.shard, this.shard.clock.wallMs());
+      if (air.state === "over") return { outcome: "over" };
       if (air.state === "countdown")
         return { outcome: "countdown", startsAt: new Date(air.startsAtMs).toISOString() };
       if (air.state !== "open") return { outcome: "countdown", startsAt: null };
@@ -173,15 +172,6 @@ export class Shaker {
   private mayWin(won: Won, ad: number): boolean {
     const { perUser, perAd } = this.shard.manifest.quota;
     return wonInAll(won) < perUser && wonOfAd(won, ad) < perAd && won.length < WON_ENTRIES_MAX;
-  }
-
-  /** Any packet left that a round on air or to come could release? Without a plan, one may still arrive. */
-  private stockToCome(nowMs: number): boolean {
-    const plan = this.shard.programme.show;
-    const coming = plan?.rounds.filter((round) => Date.parse(round.closesAt) > nowMs);
-    return this.shard.channels.some(
-      (c) => c.left > 0 && (coming === undefined || plan?.stop || coming.some((r) => r.ads.includes(c.ad))),
-    );
   }
 
   private paced(round: Round): boolean {

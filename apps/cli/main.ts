@@ -23,10 +23,21 @@ import { upCommand } from "./commands/up.ts";
 import { refusalOf } from "./refusal.ts";
 import { FLEET } from "./settings.ts";
 
-const terminal = processTerminal(process.argv.includes("--json"));
-const exitCode = await main(process.argv.slice(2), terminal);
+let unwritten: Error | undefined;
+process.stdout.on("error", (error) => {
+  unwritten ??= error;
+});
+process.stderr.on("error", () => {});
+
+const exitCode = await main(process.argv.slice(2), processTerminal(process.argv.includes("--json")));
 // Sockets of a dead queue or a client that never reads must not keep a finished program alive.
-process.stdout.write("", () => process.exit(process.exitCode ?? exitCode));
+process.stdout.write("", (error) => {
+  unwritten ??= error ?? undefined;
+  // Whoever reads no further (`| head`) has what it wanted; an answer that a full disk swallowed is a failure.
+  if (unwritten === undefined || systemCode(unwritten) === "EPIPE") process.exit(exitCode);
+  process.stderr.write(`hongbao: the answer could not be written to stdout: ${unwritten.message}\n`);
+  process.exit(exitCode === 0 ? 1 : exitCode);
+});
 
 async function main(args: string[], terminal: Terminal): Promise<ExitCode> {
   let exitCode: ExitCode = 0;
@@ -101,13 +112,6 @@ function processTerminal(json: boolean): Terminal {
     refuse(error);
     process.exit(1);
   });
-  // Whoever reads no further (`| head`) has what it wanted; an answer that a full disk swallowed is a failure.
-  process.stdout.on("error", (error) => {
-    if (systemCode(error) === "EPIPE") return;
-    process.stderr.write(`hongbao: the answer could not be written to stdout: ${error.message}\n`);
-    process.exitCode = 1;
-  });
-  process.stderr.on("error", () => {});
   return {
     env: process.env,
     out: (text) => process.stdout.write(text),

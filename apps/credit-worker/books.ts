@@ -1,12 +1,6 @@
-/**
- * What crediting stands on, opened and held against each other before the first claim: the signed manifest,
- * the settlement key of the same mint, and the ledger pinned to that manifest.
- */
-import { HongbaoError } from "../../core/format/error.ts";
-import { type KeyFile, keyBytes } from "../../core/format/keyfile.ts";
 import type { Manifest } from "../../core/format/manifest.ts";
 import { CampaignDir, type Roots } from "../../core/store/campaign-dir.ts";
-import { readKeyFile } from "../../core/store/keystore.ts";
+import { readMintKey } from "../../core/store/keystore.ts";
 import { type Ledger, openLedger } from "../../core/store/ledger.ts";
 import { parseLedgerAddress } from "../../core/store/ledger-address.ts";
 import { checkSignatures, readManifest } from "../../core/store/manifest-file.ts";
@@ -40,21 +34,8 @@ export async function openBooks(options: BooksOptions, clock: Clock): Promise<Bo
   const address = parseLedgerAddress(options.ledgerUrl, campaign.ledger);
   const epoch = await campaign.completeEpoch(options.epoch);
   const file = await readManifest(epoch);
-  const settlement = await readKeyFile("settlement", epoch.settlementKey);
-  holdKey(settlement, file.manifest, epoch.settlementKey);
+  const settlement = await readMintKey("settlement", epoch.settlementKey, file.manifest);
   await checkSignatures(epoch, file, settlement.publicKeys);
   const ledger = await whileLocked(() => openLedger(address, file), clock, { waitMsMax: OPEN_WAIT_MS_MAX });
   return { manifest: file.manifest, checker: new ClaimChecker(file.manifest, settlement), ledger };
-}
-
-function holdKey(key: KeyFile<"settlement">, manifest: Manifest, path: string): void {
-  const own = `${key.campaign} (${key.mode}) epoch ${key.epoch}`;
-  const wanted = `${manifest.campaign} (${manifest.mode}) epoch ${manifest.epoch}`;
-  if (own !== wanted)
-    throw new HongbaoError("key_mismatch", `${path} is the settlement key of ${own}, not of ${wanted}`);
-  if (keyBytes(key.planHash).toString("hex") !== manifest.planHash)
-    throw new HongbaoError(
-      "key_mismatch",
-      `${path} belongs to another mint of ${wanted}: take the key file that was made with this manifest`,
-    );
 }

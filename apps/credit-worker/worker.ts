@@ -76,7 +76,7 @@ class RunningWorker implements CreditWorker {
     this.done = new Promise((resolve, reject) => {
       this.finish = () => (this.failure ? reject(this.failure.error) : resolve());
     });
-    const name = claimQueueName(books.manifest.campaign, books.manifest.epoch);
+    const name = claimQueueName(books.manifest);
     this.consumer = openBatchConsumer(queue, name, (batch) => this.process(batch), {
       trouble: (message) => log.warn(message),
       recovered: () => log.info("the queue is reachable again"),

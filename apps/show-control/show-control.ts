@@ -62,9 +62,16 @@ export async function shiftShow(target: ShowTarget, seconds: number, nowMs: numb
   return await pushNext(target, { ...last, rounds });
 }
 
-/** Takes everything off the air: nodes answer `countdown` without a time until a newer config comes. */
+/**
+ * Takes everything off the air: nodes answer `countdown` without a time until a newer config comes. Must work in
+ * an emergency, from any machine that has the key, so it needs no record of an earlier config.
+ */
 export async function stopShow(target: ShowTarget): Promise<Pushed> {
-  return await pushNext(target, { ...(await lastShow(target)), stop: true });
+  const path = new CampaignDir(target.roots, target.campaign).operatorShow;
+  const last = (await exists(path))
+    ? await lastShow(target)
+    : { campaign: target.campaign, version: 0, rounds: [] };
+  return await pushNext(target, { ...last, stop: true });
 }
 
 /** Every node's own word on what is on air, or why it could not be asked. */
@@ -84,9 +91,20 @@ export async function showStatus(
 }
 
 async function pushNext(target: ShowTarget, edited: Show): Promise<Pushed> {
-  const show = { ...edited, version: edited.version + 1 };
+  const show = { ...edited, version: Math.max(edited.version, await highestVersion(target.nodes)) + 1 };
   const text = canonicalJson(show);
   return await push(target, parseShow(text), text);
+}
+
+/** The newest version that any reachable node holds: an edit must be newer than that as well. */
+async function highestVersion(nodes: readonly string[]): Promise<number> {
+  const statuses = await showStatus(nodes);
+  return Math.max(0, ...statuses.map(({ status }) => versionIn(status)));
+}
+
+function versionIn(status: unknown): number {
+  const said = typeof status === "object" && status !== null && "version" in status ? status.version : 0;
+  return Number.isSafeInteger(said) ? Number(said) : 0;
 }
 
 async function push(target: ShowTarget, show: Show, text: string): Promise<Pushed> {

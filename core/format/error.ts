@@ -74,9 +74,14 @@ export class HongbaoError extends Error {
   }
 }
 
-/** Asserts an invariant of our own. A failure is a bug, never bad input: the process must stop. */
+/** A bug of ours, never bad input: whoever catches one stops the process. */
+export class BrokenInvariant extends Error {
+  override readonly name = "BrokenInvariant";
+}
+
+/** Asserts an invariant of our own. @throws BrokenInvariant */
 export function invariant(condition: boolean, what: string): asserts condition {
-  if (!condition) throw new Error(`broken invariant: ${what}`);
+  if (!condition) throw new BrokenInvariant(`broken invariant: ${what}`);
 }
 
 /** The `code` of a system error (ENOENT, EADDRINUSE …), or undefined. */

@@ -1,7 +1,9 @@
 /**
- * The one name under which nodes and worker of a mint meet in the queue. BullMQ forbids ':' in it; campaign
- * identifiers hold only lower-case letters, digits and dashes.
+ * The one name under which nodes and worker of a mint meet in the queue. It carries the plan's hash, so that
+ * another campaign of the same name on the same server is another queue. BullMQ forbids ':' in it.
  */
-export function claimQueueName(campaign: string, epoch: number): string {
-  return `hongbao-${campaign}-e${epoch}`;
+import type { Manifest } from "./manifest.ts";
+
+export function claimQueueName(manifest: Pick<Manifest, "campaign" | "epoch" | "planHash">): string {
+  return `hongbao-${manifest.campaign}-e${manifest.epoch}-${manifest.planHash.slice(0, 8)}`;
 }

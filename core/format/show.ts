@@ -91,7 +91,7 @@ export function onAir(plan: Show | undefined, nowMs: number): AirState {
     return { state: "open", rounds: open, closesAtMs: Math.max(...open.map((r) => Date.parse(r.closesAt))) };
   const coming = plan.rounds.map((r) => Date.parse(r.opensAt)).filter((at) => at > nowMs);
   if (coming.length > 0) return { state: "countdown", startsAtMs: Math.min(...coming), rounds: [] };
-  return plan.rounds.length === 0 ? { state: "none", rounds: [] } : { state: "over", rounds: [] };
+  return { state: "over", rounds: [] };
 }
 
 /** The next moment after `nowMs` at which `onAir` answers differently, or undefined. */

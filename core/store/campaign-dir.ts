@@ -1,6 +1,6 @@
 /**
- * Where a campaign's files lie, and nothing else: the layout of section "Files" of the contract. Epochs are
- * found by their manifests, because a manifest is written last: an epoch without one is not complete.
+ * Where a campaign's files lie, and nothing else: seeds, keys and data, by epoch and shard. Epochs are found by
+ * their manifests, because a manifest is written last: an epoch without one is not complete.
  */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";

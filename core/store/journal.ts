@@ -146,6 +146,11 @@ export class Journal {
     return this.durableGate.wait(offset);
   }
 
+  /** Resolves when more is on the disk than now. Waits for a sync that others ask for; asks for none. */
+  nextDurable(): Promise<void> {
+    return this.durableGate.wait(this.durableGate.reached + 1);
+  }
+
   /** Makes everything durable, says so in a last statement, and closes the file. */
   async close(): Promise<void> {
     await this.durable(this.appended);

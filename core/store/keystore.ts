@@ -4,7 +4,8 @@
 
 import { HongbaoError } from "../format/error.ts";
 import type { KeyFile, KeyFileKind } from "../format/keyfile.ts";
-import { formatKeyFile, parseKeyFile } from "../format/keyfile.ts";
+import { formatKeyFile, keyBytes, parseKeyFile } from "../format/keyfile.ts";
+import type { Manifest } from "../format/manifest.ts";
 import { publish, readSmallFile, SECRET_MODE } from "./durable.ts";
 
 const KEY_FILE_BYTES_MAX = 64 * 1024;
@@ -22,6 +23,26 @@ export async function readKeyFile<K extends KeyFileKind>(kind: K, path: string):
       cause,
     });
   }
+}
+
+/**
+ * Reads a key file that belongs to one mint, and holds it against that mint's manifest.
+ * @throws HongbaoError `key_mismatch`, and whatever `readKeyFile` throws
+ */
+export async function readMintKey<K extends "node" | "settlement">(
+  kind: K,
+  path: string,
+  manifest: Manifest,
+): Promise<KeyFile<K>> {
+  const file = await readKeyFile(kind, path);
+  const own = `${file.campaign} (${file.mode}) epoch ${file.epoch}`;
+  const wanted = `${manifest.campaign} (${manifest.mode}) epoch ${manifest.epoch}`;
+  const hint = "install the key file that `hongbao generate` made with this manifest";
+  if (own !== wanted)
+    throw new HongbaoError("key_mismatch", `${path} is the ${kind} key of ${own}, not of ${wanted}: ${hint}`);
+  if (keyBytes(file.planHash).toString("hex") !== manifest.planHash)
+    throw new HongbaoError("key_mismatch", `${path} belongs to another mint of ${wanted}: ${hint}`);
+  return file;
 }
 
 /** @throws HongbaoError `already_exists` */

@@ -16,7 +16,7 @@ import type { ManifestFile } from "./manifest-file.ts";
 const APPLICATION_ID = 0x48424c47;
 const SCHEMA_VERSION = 1;
 
-export const SPONSOR = 1;
+const SPONSOR = 1;
 export const ESCROW = 2;
 
 /** The funding entry stands under a packet that cannot be: epochs begin with 1. */

@@ -90,7 +90,8 @@ async function readExactly(handle: FileHandle, path: string, at: number, length:
     const { bytesRead } = await handle.read(bytes, done, length - done, at + done).catch((cause) => {
       throw fileProblem(cause, path, "the seed file");
     });
-    if (bytesRead === 0) throw new HongbaoError("invalid_seed_file", `${path} ends at byte ${at + done}: fetch the shard again`);
+    if (bytesRead === 0)
+      throw new HongbaoError("invalid_seed_file", `${path} ends at byte ${at + done}: fetch the shard again`);
     done += bytesRead;
   }
   return bytes;

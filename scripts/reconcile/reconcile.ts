@@ -1,16 +1,7 @@
-/**
- * Reconcile: every packet of a campaign in exactly one state, its furthest, and every cent accounted for, from
- * manifest, seeds, settlement key, journals and ledger. It only reads, and may run while the show runs.
- *
- * What makes the inputs another campaign's, or not readable at all, is refused (an exception). What is wrong
- * inside them is a finding, and the rest is still accounted for.
- */
-import { HongbaoError } from "../../core/format/error.ts";
-import { type KeyFile, keyBytes } from "../../core/format/keyfile.ts";
 import { campaignTag } from "../../core/format/token.ts";
-import { CampaignDir, type EpochDir, type Roots } from "../../core/store/campaign-dir.ts";
+import { CampaignDir, type Roots } from "../../core/store/campaign-dir.ts";
 import { exists } from "../../core/store/durable.ts";
-import { readKeyFile } from "../../core/store/keystore.ts";
+import { readMintKey } from "../../core/store/keystore.ts";
 import { checkSignatures, type ManifestFile, readManifest } from "../../core/store/manifest-file.ts";
 import { audit } from "./audit.ts";
 import { Findings } from "./findings.ts";
@@ -41,7 +32,7 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
   const directory = new CampaignDir(options.roots, options.campaign);
   const epoch = await directory.completeEpoch(options.epoch);
   const file = await readManifest(epoch);
-  const keys = await readSettlementKey(epoch, file);
+  const keys = await readMintKey("settlement", epoch.settlementKey, file.manifest);
   await checkSignatures(epoch, file, keys.publicKeys);
   const findings = new Findings();
   // The ledger first: whatever it credits now, the journals that are read after it know already.
@@ -103,21 +94,4 @@ async function missLedger(
 function ledgerTotals(ledger: LedgerSnapshot, { manifest }: ManifestFile): LedgerTotals | null {
   const totals = ledger.totals({ packets: manifest.packets, cents: manifest.budgetCents });
   return ledger.pin ? { id: ledger.pin.ledgerId.toString("hex"), ...totals } : null;
-}
-
-async function readSettlementKey(
-  epoch: EpochDir,
-  { manifest }: ManifestFile,
-): Promise<KeyFile<"settlement">> {
-  const keys = await readKeyFile("settlement", epoch.settlementKey);
-  const fits =
-    keys.campaign === manifest.campaign &&
-    keys.mode === manifest.mode &&
-    keys.epoch === manifest.epoch &&
-    keyBytes(keys.planHash).toString("hex") === manifest.planHash;
-  if (fits) return keys;
-  throw new HongbaoError(
-    "key_mismatch",
-    `${epoch.settlementKey} belongs to another mint (${keys.campaign}, ${keys.mode}, epoch ${keys.epoch}): set KEYS_DIR to the keys of this one`,
-  );
 }

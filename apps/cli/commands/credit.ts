@@ -3,7 +3,6 @@
  */
 import { HongbaoError } from "../../../core/format/error.ts";
 import type { Command, ExitCode, GlobalFlags, Terminal } from "../command.ts";
-import { openLog } from "../log.ts";
 import { creditsPerSecond, ledgerUrl, queueAddress, roots } from "../settings.ts";
 
 interface CreditFlags {
@@ -35,12 +34,14 @@ export const creditCommand: Command<CreditFlags> = {
         "invalid_queue_url",
         "QUEUE_URL is not set, so there is no queue to credit from: set it as for the nodes (redis://host:6379), run `hongbao up`, which hosts one, or give journals with --replay",
       );
+    const { openLog } = await import("../log.ts");
     const log = openLog("credit", flags, terminal);
+    const stopRequested = terminal.stopRequested();
     const { runCreditWorker } = await import("../../credit-worker/worker.ts");
     const worker = await runCreditWorker({ ...books(flags, terminal), queue, rate }, { log });
     process.send?.({ hongbaoReady: {} });
     const ended = worker.done.catch((error: unknown) => ({ error }));
-    await Promise.race([terminal.stopRequested(), ended]);
+    await Promise.race([stopRequested, ended]);
     await worker.stop();
     const failure = await ended;
     if (failure) throw failure.error;
@@ -57,6 +58,7 @@ async function replay(
   terminal: Terminal,
 ): Promise<ExitCode> {
   if (dirs.length === 0) throw new HongbaoError("usage", "name the journals: `--replay DIR…`");
+  const { openLog } = await import("../log.ts");
   const log = openLog("credit", flags, terminal);
   const { replayJournals } = await import("../../credit-worker/replay.ts");
   const tally = await replayJournals({ ...books(flags, terminal), dirs }, { log });

@@ -2,7 +2,6 @@
  * `hongbao generate`: from a campaign file to sealed tokens, manifest and keys.
  */
 import { availableParallelism } from "node:os";
-import cliProgress from "cli-progress";
 import { HongbaoError } from "../../../core/format/error.ts";
 import { readSmallFile } from "../../../core/store/durable.ts";
 import type { Command, Terminal } from "../command.ts";
@@ -39,7 +38,7 @@ export const generateCommand: Command<GenerateFlags> = {
   async run(flags, terminal) {
     const { generate } = await import("../../../generator/generate.ts");
     const { formatReport } = await import("../../../generator/summary.ts");
-    const progress = progressBar(terminal, flags.json);
+    const progress = await progressBar(terminal, flags.json);
     try {
       const report = await generate(
         {
@@ -83,8 +82,9 @@ function workers(flag: number | undefined): number {
 }
 
 /** Quiet unless a person watches. */
-function progressBar(terminal: Terminal, json: boolean) {
+async function progressBar(terminal: Terminal, json: boolean) {
   if (!terminal.watched || json) return { update() {}, stop() {} };
+  const { default: cliProgress } = await import("cli-progress");
   const bar = new cliProgress.SingleBar({
     format: "sealing {bar} {percentage}%  {value}/{total} packets  {rate}/s  ETA {eta_formatted}",
     stream: process.stderr,

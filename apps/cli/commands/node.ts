@@ -2,7 +2,6 @@
  * `hongbao node`: one access node, serving one shard.
  */
 import type { Command } from "../command.ts";
-import { openLog } from "../log.ts";
 import { port, queueAddress, roots } from "../settings.ts";
 
 interface NodeFlags {
@@ -30,7 +29,10 @@ export const nodeCommand: Command<NodeFlags> = {
         describe: "Test campaigns: one unpaced round until a signed show config comes",
       }),
   async run(flags, terminal) {
+    const { openLog } = await import("../log.ts");
     const log = openLog("node", flags, terminal);
+    // From the first moment on: a node that is told to stop while it starts stops cleanly once it has.
+    const stopRequested = terminal.stopRequested();
     const { runNode } = await import("../../access-node/node.ts");
     const node = await runNode(
       {
@@ -58,7 +60,7 @@ export const nodeCommand: Command<NodeFlags> = {
         : `shard ${flags.shard} of ${flags.campaign} is served at ${node.url}\n`,
     );
     process.send?.({ hongbaoReady: { url: node.url } });
-    await terminal.stopRequested();
+    await stopRequested;
     await node.stop();
     return 0;
   },

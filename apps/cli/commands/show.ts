@@ -2,7 +2,6 @@
  * `hongbao show`: the live-show operator's countdown.
  */
 import { HongbaoError } from "../../../core/format/error.ts";
-import { SHOW_TEXT_MAX } from "../../../core/format/show.ts";
 import { readSmallFile } from "../../../core/store/durable.ts";
 import type { Pushed } from "../../show-control/show-control.ts";
 import type { Command, ExitCode, Terminal } from "../command.ts";
@@ -99,6 +98,7 @@ function seconds(value: string | number | undefined): number {
 
 async function text(path: string | number | undefined): Promise<string> {
   if (path === undefined) throw new HongbaoError("usage", "name the show config: `hongbao show set FILE`");
+  const { SHOW_TEXT_MAX } = await import("../../../core/format/show.ts");
   const bytes = await readSmallFile(String(path), "the show config", SHOW_TEXT_MAX);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);

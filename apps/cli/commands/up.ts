@@ -2,8 +2,6 @@
  * `hongbao up`: every program of a campaign on this machine, until it is told to stop.
  */
 import { HongbaoError } from "../../../core/format/error.ts";
-import { CampaignDir } from "../../../core/store/campaign-dir.ts";
-import { readManifest } from "../../../core/store/manifest-file.ts";
 import type { Command } from "../command.ts";
 import { creditsPerSecond, logLevel, port, roots } from "../settings.ts";
 
@@ -32,6 +30,8 @@ export const upCommand: Command<UpFlags> = {
     const at = roots(flags, terminal.env);
     const rate = creditsPerSecond(flags.rate);
     const level = logLevel(flags.logLevel, terminal.env);
+    const { CampaignDir } = await import("../../../core/store/campaign-dir.ts");
+    const { readManifest } = await import("../../../core/store/manifest-file.ts");
     const epochDir = await new CampaignDir(at, flags.campaign).completeEpoch(flags.epoch);
     const { manifest } = await readManifest(epochDir);
     const basePort = portRange(port(flags.port, terminal.env, 8080), manifest.shards.length);

@@ -5,6 +5,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  truncateSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -74,6 +75,31 @@ describe("restart", () => {
     expect(burned).toBeGreaterThan(0);
     const report = await books();
     expect(report).toMatchObject({ balanced: true, burned: { packets: burned }, issued: { packets: 600 } });
+  });
+
+  it("invariant 2: a hand-out's record is with the kernel before its answer is out", async () => {
+    node = await serve(minted);
+    for (let i = 0; i < 20; i++) {
+      const { body } = await node.shake({ user: `recorded-${i}`, device: "phone" });
+      expect(body["outcome"]).toBe("packet");
+      expect(readFileSync(segmentPath(minted.epochDir.node(0), 0)).includes(`recorded-${i}`)).toBe(true);
+    }
+  });
+
+  it("invariant 3: a power cut that takes every byte not synced brings no packet back", async () => {
+    const path = segmentPath(minted.epochDir.node(0), 0);
+    const tokens = new Set<string>();
+    for (let life = 0; life < 5; life++) {
+      node = await serve(minted);
+      for (const token of await shakeMany(node, life * 100, 60)) {
+        expect(tokens.has(token)).toBe(false);
+        tokens.add(token);
+      }
+      const onDisk = 52 + node.shard.journal.durableOffset;
+      await node.crash();
+      truncateSync(path, onDisk);
+    }
+    expect(tokens.size).toBe(300);
   });
 
   it("a second process on the shard is refused while the first one runs", async () => {

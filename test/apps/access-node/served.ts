@@ -55,6 +55,7 @@ export async function serve(minted: Minted, options: Partial<ShardOptions> = {})
     journal: shard.journal,
     wireKey: shard.keys.wire,
     acknowledged: shard.book.acknowledged,
+    claimedUpTo: () => shard.book.claimedUpTo,
     append: shard.append,
     monotonicMs: () => performance.now(),
     onFailure: world.onFailure,
@@ -63,11 +64,10 @@ export async function serve(minted: Minted, options: Partial<ShardOptions> = {})
     shard,
     shaker: new Shaker(shard),
     opener: new Opener(shard),
-    metrics: nodeMetrics(shard, forwarder, opened.burnedNow),
+    metrics: nodeMetrics(shard, forwarder, opened.burnedNow, () => undefined),
     state: () => "ready",
-    onError: (error) => {
-      throw error;
-    },
+    onError: world.onFailure,
+    onBug: world.onFailure,
   });
   const request = async (path: string, init: RequestInit): Promise<Answer> => {
     const response = await app.request(path, init);

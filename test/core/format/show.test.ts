@@ -53,10 +53,10 @@ describe("what is on air", () => {
     expect(air.rounds.map(({ id }) => id)).toEqual(ids);
   });
 
-  it("nothing is on air without a plan, when stopped, or with no rounds", () => {
+  it("nothing is on air without a plan or when stopped; a plan without rounds is over", () => {
     expect(onAir(undefined, BASE).state).toBe("none");
     expect(onAir({ ...plan, stop: true }, BASE + 15_000).state).toBe("stopped");
-    expect(onAir({ ...plan, rounds: [] }, BASE).state).toBe("none");
+    expect(onAir({ ...plan, rounds: [] }, BASE).state).toBe("over");
     expect(onAir(openNowShow("gala", [1], at(60)), BASE)).toMatchObject({ state: "open" });
     expect(onAir(openNowShow("gala", [1], at(60)), BASE + 60_000).state).toBe("over");
   });

@@ -195,10 +195,6 @@ export function claimOf(packet: StagePacket, user = `user-${packet.id}`, device 
   return { token: packet.token, user, device, atMs: 1_800_000_000_000 + packet.serial };
 }
 
-export function classes(report: ReconcileReport): string[] {
-  return Object.keys(report.counts).sort();
-}
-
 const log = pino({ level: "silent" });
 
 function rootsIn(dir: string): Roots {

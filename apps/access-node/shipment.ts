@@ -1,0 +1,73 @@
+/**
+ * A shipment: one batch of claims on its way, with what is needed to send it again and to know its answer.
+ */
+import type { Claim } from "../../core/format/claim.ts";
+import {
+  type Acknowledgement,
+  type BatchRange,
+  batchHash,
+  encodeBatch,
+} from "../../core/format/claim-batch.ts";
+import type { JournalIdentity, JournalReader } from "../../core/store/journal-reader.ts";
+
+/** Claims in one batch: at most 160 kB with the longest names. */
+export const BATCH_CLAIMS = 500;
+
+export class Shipment {
+  readonly range: BatchRange;
+  readonly bytes: Buffer;
+  readonly jobId: string;
+  /** Monotonic milliseconds at which it is to be sent, again or for the first time. */
+  sendAtMs = 0;
+  tries = 0;
+  acknowledged = false;
+  private readonly hash: Buffer;
+
+  constructor(range: BatchRange, bytes: Buffer) {
+    this.range = range;
+    this.bytes = bytes;
+    this.hash = Buffer.from(batchHash(bytes));
+    const journal = Buffer.from(range.journalId).toString("hex").slice(0, 12);
+    this.jobId = `s${range.shard}-${journal}-${range.from}-${range.to}`;
+  }
+
+  /** True for an acknowledgement of exactly these bytes. */
+  isAnsweredBy(ack: Acknowledgement): boolean {
+    const { range } = this;
+    return (
+      ack.campaignTag === range.campaignTag &&
+      ack.epoch === range.epoch &&
+      ack.shard === range.shard &&
+      Buffer.from(ack.journalId).equals(range.journalId) &&
+      ack.from === range.from &&
+      ack.to === range.to &&
+      this.hash.equals(ack.batchHash)
+    );
+  }
+}
+
+export function sealShipment(
+  wireKey: Uint8Array,
+  identity: JournalIdentity,
+  { from, to }: { readonly from: number; readonly to: number },
+  claims: readonly Claim[],
+): Shipment {
+  const range = { ...identity, from, to };
+  return new Shipment(range, encodeBatch(wireKey, { ...range, claims }));
+}
+
+/** Claims from `from` on that are on the disk, at most a batch full; the reader then stands behind the last. */
+export async function collectClaims(
+  reader: JournalReader,
+  from: number,
+  durableOffset: number,
+): Promise<Claim[]> {
+  const claims: Claim[] = [];
+  for await (const { frame } of reader.entries(from, durableOffset)) {
+    if (frame.type !== "claim") continue;
+    const { token, user, device, atMs } = frame;
+    claims.push({ token: Buffer.from(token), user, device, atMs });
+    if (claims.length === BATCH_CLAIMS) break;
+  }
+  return claims;
+}

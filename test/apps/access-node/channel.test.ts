@@ -1,0 +1,133 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BlockFeed } from "../../../apps/access-node/block-feed.ts";
+import { Channel } from "../../../apps/access-node/channel.ts";
+import { Leases } from "../../../apps/access-node/leases.ts";
+import { Pacer } from "../../../apps/access-node/pacer.ts";
+import type { Frame } from "../../../core/format/frame.ts";
+import { readManifest } from "../../../core/store/manifest-file.ts";
+import { SeedReader } from "../../../core/store/seed-reader.ts";
+import { type Minted, mint } from "../../fakes/minted.ts";
+
+let minted: Minted;
+let seeds: SeedReader;
+
+beforeAll(async () => {
+  minted = await mint({ packets: 5000, budgetCents: 1_000_000, shards: 1 });
+  const { manifest } = await readManifest(minted.epochDir);
+  const [shard] = manifest.shards;
+  if (shard === undefined) throw new Error("one shard was minted");
+  seeds = await SeedReader.open(minted.epochDir.seed(0), manifest, shard);
+});
+afterAll(async () => {
+  await seeds.close();
+  minted.remove();
+});
+
+/** A channel over the first lane whose leases become durable when the test says so. */
+function stage(cursor = 0) {
+  const frames: Frame[] = [];
+  let release: () => void = () => {};
+  let held = Promise.resolve();
+  const leases = new Leases(
+    [
+      { packets: 3750, cursor },
+      { packets: 1250, cursor: 0 },
+    ],
+    (frame) => {
+      frames.push(frame);
+      return held;
+    },
+  );
+  const [layout] = seeds.layout.lanes;
+  if (layout === undefined) throw new Error("a lane");
+  const hold = () => {
+    held = new Promise((resolve) => {
+      release = resolve;
+    });
+  };
+  const channel = new Channel(0, layout, cursor, new BlockFeed(seeds, layout), leases);
+  return { channel, frames, hold, release: () => release(), layout };
+}
+
+describe("channel (invariants 1 and 3)", () => {
+  it("gives every packet of the lane once, in file order, to takers that never coordinate", async () => {
+    const { channel, layout } = stage();
+    const taken: number[] = [];
+    const tokens = new Set<string>();
+    const taker = async () => {
+      for (;;) {
+        const packet = await channel.take();
+        if (typeof packet === "string") return packet;
+        taken.push(packet.position);
+        tokens.add(Buffer.from(packet.token).toString("hex"));
+      }
+    };
+    const ends = await Promise.all(Array.from({ length: 50 }, taker));
+    expect(new Set(ends)).toEqual(new Set(["sold-out"]));
+    expect(taken).toEqual(Array.from({ length: layout.packets }, (_, i) => i));
+    expect(tokens.size).toBe(layout.packets);
+    expect([channel.left, channel.tryTake()]).toEqual([0, "sold-out"]);
+  });
+
+  it("gives nothing above a lease that is not on the disk yet", async () => {
+    const { channel, hold, release, frames } = stage();
+    hold();
+    await channel.load();
+    expect(channel.tryTake()).toBe("wait");
+    expect(frames).toEqual([{ type: "lease", lane: 0, upTo: 8 }]);
+    const waiting = channel.take();
+    release();
+    expect(await waiting).toMatchObject({ position: 0 });
+  });
+
+  it("never leases more than half of 256 ahead in each of two lanes, however fast it is emptied", async () => {
+    const { channel, frames } = stage();
+    for (let i = 0; i < 2000; i++) await channel.take();
+    let cursor = 0;
+    for (const frame of frames) {
+      if (frame.type !== "lease") continue;
+      expect(frame.upTo).toBeGreaterThan(cursor);
+      cursor = frame.upTo;
+    }
+    expect(cursor - channel.position).toBeLessThanOrEqual(128);
+  });
+
+  it("once closed it gives nothing more, also to those who wait", async () => {
+    const { channel, hold, release } = stage();
+    hold();
+    const waiting = channel.take();
+    channel.close();
+    release();
+    expect(await waiting).toBe("closed");
+    expect(channel.tryTake()).toBe("closed");
+  });
+
+  it("starts in the middle of a block where a restart left it", async () => {
+    const { channel } = stage(1500);
+    expect(await channel.take()).toMatchObject({ position: 1500 });
+  });
+});
+
+describe("pacer", () => {
+  it("releases rate x time, whatever the rhythm of the asking, and never a burst after a silence", () => {
+    for (const stepMs of [1, 7, 10, 33, 90]) {
+      const pacer = new Pacer(20, 0);
+      let released = 0;
+      for (let ms = 0; ms <= 10_000; ms += stepMs) {
+        if (!pacer.allows(ms)) continue;
+        pacer.spend();
+        released++;
+      }
+      const most = Math.min(202, Math.floor(10_000 / stepMs) + 1);
+      expect(released).toBeLessThanOrEqual(most);
+      expect(released).toBeGreaterThanOrEqual(Math.min(199, most - 1));
+    }
+    const pacer = new Pacer(100, 0);
+    let burst = 0;
+    while (pacer.allows(3600_000)) {
+      pacer.spend();
+      burst++;
+    }
+    expect(burst).toBe(5);
+  });
+});

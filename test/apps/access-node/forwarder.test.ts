@@ -1,0 +1,223 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Forwarder } from "../../../apps/access-node/forwarder.ts";
+import { batchHash, type ClaimBatch, decodeBatch, encodeAck } from "../../../core/format/claim-batch.ts";
+import type { Frame } from "../../../core/format/frame.ts";
+import { Journal } from "../../../core/store/journal.ts";
+import { openJournalReader } from "../../../core/store/journal-reader.ts";
+
+/**
+ * The queue is in the test's hand: it sees every batch that is sent and decides what is acknowledged, when, and by
+ * which ledger. Journal, reader and codecs are the real ones.
+ */
+const wireKey = Buffer.alloc(32, 3);
+const LEDGER = Buffer.alloc(16, 1);
+const OTHER_LEDGER = Buffer.alloc(16, 2);
+const PATIENCE = { timeout: 10_000, interval: 5 };
+
+let dir: string;
+let journal: Journal;
+let forwarder: Forwarder;
+let sent: { bytes: Buffer; batch: ClaimBatch }[];
+let claimedUpTo: number;
+let refuse: boolean;
+let nowMs: number;
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), "forwarder-"));
+  await Journal.create(dir, { campaignTag: 1, epoch: 1, shard: 0 });
+  await start();
+});
+afterEach(async () => {
+  await forwarder.stop();
+  await journal.close();
+  rmSync(dir, { recursive: true });
+});
+
+async function start(): Promise<void> {
+  let acknowledged: { ledgerId: Buffer; upTo: number } | undefined;
+  const options = {
+    onFailure: (error: unknown) => {
+      throw error;
+    },
+  };
+  journal = await Journal.recover(
+    dir,
+    ({ frame, offset }) => {
+      if (frame.type === "acknowledged")
+        acknowledged = { ledgerId: Buffer.from(frame.ledgerId), upTo: frame.upTo };
+      if (frame.type === "claim") claimedUpTo = offset + 1;
+    },
+    options,
+  );
+  sent = [];
+  claimedUpTo = 0;
+  refuse = false;
+  nowMs = 0;
+  forwarder = new Forwarder({
+    dir,
+    journal,
+    wireKey,
+    acknowledged,
+    claimedUpTo: () => claimedUpTo,
+    append: (frame) => journal.append(frame),
+    monotonicMs: () => nowMs,
+    onFailure: options.onFailure,
+  });
+  forwarder.start({
+    connected: true,
+    depth: async () => null,
+    close: async () => {},
+    send: async (_, bytes) => {
+      if (refuse) throw new Error("the queue is away");
+      const batch = decodeBatch(wireKey, bytes);
+      if (batch === undefined) throw new Error("not a batch of this node");
+      sent.push({ bytes: Buffer.from(bytes), batch });
+    },
+  });
+}
+
+async function claim(from: number, count: number): Promise<void> {
+  for (let serial = from; serial < from + count; serial++) {
+    const frame: Frame = {
+      type: "claim",
+      serial,
+      token: Buffer.alloc(45, serial),
+      user: `u${serial}`,
+      device: "d",
+      atMs: 1,
+    };
+    claimedUpTo = journal.append(frame);
+  }
+  await journal.durable(journal.appendedOffset);
+}
+
+function batches() {
+  return sent.filter(({ batch }) => batch.claims.length > 0);
+}
+
+function users(): string[] {
+  return batches().flatMap(({ batch }) => batch.claims.map(({ user }) => user));
+}
+
+function acknowledge(index: number, ledgerId = LEDGER): void {
+  const one = batches()[index];
+  if (one === undefined) throw new Error(`no batch ${index}`);
+  const { claims: _, ...range } = one.batch;
+  forwarder.acknowledge(encodeAck(wireKey, { ...range, ledgerId, batchHash: batchHash(one.bytes) }));
+}
+
+async function acknowledgedUpTo(): Promise<number> {
+  await journal.durable(journal.appendedOffset);
+  const reader = await openJournalReader(dir);
+  let upTo = 0;
+  for await (const { frame } of reader.entries()) if (frame.type === "acknowledged") upTo = frame.upTo;
+  await reader.close();
+  return upTo;
+}
+
+describe("forwarder (invariant 7)", () => {
+  it("sends every durable claim once, in order, in bounded batches", async () => {
+    await claim(0, 1234);
+    await vi.waitFor(() => expect(users()).toHaveLength(1234), PATIENCE);
+    expect(users()).toEqual(Array.from({ length: 1234 }, (_, i) => `u${i}`));
+    expect(Math.max(...sent.map(({ batch }) => batch.claims.length))).toBeLessThanOrEqual(500);
+  });
+
+  it("moves over the contiguous prefix only, whatever order the answers come in", async () => {
+    await claim(0, 1500);
+    await vi.waitFor(() => expect(batches()).toHaveLength(3), PATIENCE);
+    acknowledge(2);
+    acknowledge(1);
+    expect(await acknowledgedUpTo()).toBe(0);
+    expect(forwarder.lagBytes).toBeGreaterThan(0);
+    acknowledge(0);
+    expect(await acknowledgedUpTo()).toBe(batches()[2]?.batch.to);
+    expect(forwarder.lagBytes).toBe(0);
+  });
+
+  it("that the queue accepted a batch moves nothing: without an answer it is sent again, the same bytes", async () => {
+    await claim(0, 3);
+    await vi.waitFor(() => expect(batches()).toHaveLength(1), PATIENCE);
+    nowMs += 6_000;
+    await vi.waitFor(() => expect(batches().length).toBeGreaterThan(1), PATIENCE);
+    expect(batches()[1]?.bytes.equals(batches()[0]?.bytes ?? Buffer.alloc(0))).toBe(true);
+    expect(await acknowledgedUpTo()).toBe(0);
+  });
+
+  it("goes on when the queue was away", async () => {
+    refuse = true;
+    await claim(0, 3);
+    await new Promise((resolve) => setImmediate(resolve));
+    refuse = false;
+    nowMs += 2_000;
+    await vi.waitFor(() => expect(users()).toEqual(["u0", "u1", "u2"]), PATIENCE);
+  });
+
+  it("ignores answers that are forged, for other bytes, or repeated", async () => {
+    await claim(0, 3);
+    await vi.waitFor(() => expect(batches()).toHaveLength(1), PATIENCE);
+    const [one] = batches();
+    if (one === undefined) throw new Error("one batch was sent");
+    const { claims: _, ...range } = one.batch;
+    const ack = { ...range, ledgerId: LEDGER, batchHash: batchHash(one.bytes) };
+    forwarder.acknowledge(encodeAck(Buffer.alloc(32, 9), ack));
+    forwarder.acknowledge(encodeAck(wireKey, { ...ack, to: ack.to + 1 }));
+    forwarder.acknowledge(encodeAck(wireKey, { ...ack, shard: 1 }));
+    forwarder.acknowledge(encodeAck(wireKey, { ...ack, batchHash: Buffer.alloc(32) }));
+    forwarder.acknowledge(Buffer.from("rubbish"));
+    expect(await acknowledgedUpTo()).toBe(0);
+    acknowledge(0);
+    const upTo = await acknowledgedUpTo();
+    expect(upTo).toBe(ack.to);
+    acknowledge(0);
+    expect(await acknowledgedUpTo()).toBe(upTo);
+  });
+
+  it("after a restart it sends what was not acknowledged, and asks which ledger is there", async () => {
+    await claim(0, 500);
+    await claim(500, 20);
+    await vi.waitFor(() => expect(users()).toHaveLength(520), PATIENCE);
+    acknowledge(0);
+    const done = batches()[0]?.batch.claims.length ?? 0;
+    await forwarder.stop();
+    await journal.close();
+    await start();
+    await vi.waitFor(() => expect(users()).toHaveLength(520 - done), PATIENCE);
+    expect(users()[0]).toBe(`u${done}`);
+  });
+
+  it("another ledger's answer means that the ledger was lost: everything is sent again, also after a crash", async () => {
+    await claim(0, 20);
+    await vi.waitFor(() => expect(users()).toHaveLength(20), PATIENCE);
+    for (let i = 0; i < batches().length; i++) acknowledge(i);
+    await claim(20, 1);
+    await vi.waitFor(() => expect(users()).toHaveLength(21), PATIENCE);
+    acknowledge(batches().length - 1, OTHER_LEDGER);
+    await vi.waitFor(() => expect(users()).toHaveLength(42), PATIENCE);
+    expect(await acknowledgedUpTo()).toBe(0);
+    await forwarder.stop();
+    await journal.close();
+    await start();
+    await vi.waitFor(() => expect(users()).toHaveLength(21), PATIENCE);
+  });
+
+  it("a quiet node finds a lost ledger by itself: its probe is answered by another one", async () => {
+    await claim(0, 20);
+    await vi.waitFor(() => expect(users()).toHaveLength(20), PATIENCE);
+    for (let i = 0; i < batches().length; i++) acknowledge(i);
+    const before = sent.length;
+    nowMs += 61_000;
+    await vi.waitFor(() => expect(sent.length).toBeGreaterThan(before), PATIENCE);
+    const probe = sent.at(-1);
+    if (probe === undefined) throw new Error("a probe was sent");
+    const { claims, ...range } = probe.batch;
+    expect(claims).toEqual([]);
+    forwarder.acknowledge(
+      encodeAck(wireKey, { ...range, ledgerId: OTHER_LEDGER, batchHash: batchHash(probe.bytes) }),
+    );
+    await vi.waitFor(() => expect(users()).toHaveLength(40), PATIENCE);
+  });
+});

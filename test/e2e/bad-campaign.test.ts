@@ -1,0 +1,354 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { killAll, run } from "./cli.ts";
+import { expectRefusal, fingerprint, secretsBelow } from "./refusals.ts";
+import { campaignText } from "./stage.ts";
+
+/** Campaigns that cannot be, and files that are none: refused with the reason and, where there are any, numbers that can. */
+const cwd = mkdtempSync(join(tmpdir(), "bad-campaign-"));
+afterAll(async () => {
+  await killAll();
+  rmSync(cwd, { recursive: true, force: true });
+});
+
+interface Draft extends Record<string, unknown> {
+  packets: number;
+  shards: number;
+  budgetCents: number;
+  split: Record<string, unknown>;
+  ads: Record<string, unknown>[];
+}
+/** Changes a campaign that could be minted. */
+type Spoil = (draft: Draft, tea: Record<string, unknown>, carps: Record<string, unknown>) => void;
+const TIERS = (cents: number, count: number) => ({
+  rule: "tiers",
+  tiers: [{ cents, count }],
+  rest: { rule: "uniform", minCents: 1, maxCents: 500 },
+});
+
+const NUMBERS: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
+  [
+    "budget below packets x min",
+    (c) => Object.assign(c.split, { minCents: 101 }),
+    /need at least 4040 cents, the budget is 4000: raise budgetCents to 4040, or lower packets to 39, or lower minCents to 100/,
+  ],
+  [
+    "budget above packets x max",
+    (c) => Object.assign(c.split, { maxCents: 99 }),
+    /can carry at most 3960 cents, the budget is 4000: lower budgetCents to 3960, or raise packets to 41, or raise maxCents to 100/,
+  ],
+  ["no packets", (c) => Object.assign(c, { packets: 0 }), /packets: Too small/],
+  ["fewer than no packets", (c) => Object.assign(c, { packets: -1 }), /packets: Too small/],
+  ["no budget", (c) => Object.assign(c, { budgetCents: 0 }), /budgetCents: Too small/],
+  ["half a cent", (c) => Object.assign(c, { budgetCents: 4000.5 }), /budgetCents: must be a whole number/],
+  ["half a packet", (c) => Object.assign(c, { packets: 40.5 }), /packets: must be a whole number/],
+  [
+    "half a cent at least",
+    (c) => Object.assign(c.split, { minCents: 0.5 }),
+    /split: minCents: must be a whole number/,
+  ],
+  [
+    "a budget in words",
+    (c) => Object.assign(c, { budgetCents: "4000" }),
+    /budgetCents: Invalid input: expected number, received string/,
+  ],
+  ["a budget beyond all numbers", (c) => Object.assign(c, { budgetCents: 2 ** 53 }), /budgetCents: Too big/],
+  [
+    "over 2^32 packets a shard",
+    (c) => Object.assign(c, { packets: 2 ** 33, budgetCents: 2 ** 40 }),
+    /a shard can hold 4294967295 packets, 8589934592 in 2 shards are more: raise shards to 3/,
+  ],
+  [
+    "over 2^32 cents a packet",
+    (c) => Object.assign(c.split, { maxCents: 2 ** 32 }),
+    /split: maxCents: Too big/,
+  ],
+  ["no shards", (c) => Object.assign(c, { shards: 0 }), /shards: Too small/],
+  ["more shards than there can be", (c) => Object.assign(c, { shards: 65537 }), /shards: Too big/],
+  [
+    "more shards than packets",
+    (c) => Object.assign(c, { shards: 41 }),
+    /40 packets cannot fill 41 shards: lower shards to 40, or raise packets to 41/,
+  ],
+  [
+    "min above max",
+    (c) => Object.assign(c.split, { minCents: 9, maxCents: 8 }),
+    /minCents 9 above maxCents 8: swap them/,
+  ],
+  [
+    "a fixed amount that does not fit",
+    (c) => Object.assign(c, { split: { rule: "fixed", cents: 99 } }),
+    /40 packets of 99 cents are 3960 cents, the budget is 4000: set budgetCents to 3960, or set the amount to 100/,
+  ],
+  [
+    "a fixed amount given twice",
+    (c) => Object.assign(c, { split: { rule: "fixed", cents: 1, amountCents: 2 } }),
+    /cents and amountCents disagree: give one of them/,
+  ],
+  [
+    "tiers above the budget",
+    (c) => Object.assign(c, { split: TIERS(2000, 3) }),
+    /the tiers of the campaign are worth 6000 cents .*: raise budgetCents to 6037, or lower the tiers/,
+  ],
+  [
+    "tiers above the packets",
+    (c) => Object.assign(c, { split: TIERS(1, 41) }),
+    /the tiers of the campaign hold 41 packets, but it has 40: raise packets to 41/,
+  ],
+  [
+    "tiers without a rest",
+    (c) => Object.assign(c, { split: { rule: "tiers", tiers: [{ cents: 1, count: 1 }] } }),
+    /split: rest: rule must be one of/,
+  ],
+  [
+    "an unknown rule",
+    (c) => Object.assign(c.split, { rule: "lucky" }),
+    /rule must be one of fixed, uniform, double-mean, bell, tiers/,
+  ],
+  ["no rule at all", (c) => Object.assign(c, { split: undefined }), /split: rule must be one of/],
+];
+
+const ADS: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
+  ["no ads", (c) => Object.assign(c, { ads: [] }), /ads: Too small/],
+  ["an ad twice", (_, _tea, carps) => Object.assign(carps, { id: 1 }), /ads\.1\.id: ad 1 appears twice/],
+  ["ad 0", (_, tea) => Object.assign(tea, { id: 0 }), /ads\.0\.id: Too small/],
+  ["an ad without weight", (_, tea) => Object.assign(tea, { weight: 0 }), /ads\.0\.weight: Too small/],
+  ["an ad without a name", (_, tea) => Object.assign(tea, { name: "" }), /ads\.0\.name: Too small/],
+  [
+    "a name that moves the cursor",
+    (_, tea) => Object.assign(tea, { name: "\u001b[2J" }),
+    /ads\.0\.name: must be text without control characters/,
+  ],
+  [
+    "half a character in a name",
+    (_, tea) => Object.assign(tea, { name: "\ud800" }),
+    /ads\.0\.name: must be text/,
+  ],
+  [
+    "a misspelt key of an ad",
+    (_, tea) => Object.assign(tea, { wieght: 2 }),
+    /ads\.0: Unrecognized key: "wieght": remove it, or correct its spelling/,
+  ],
+  [
+    "ads that spend more than there is",
+    (_, tea) => Object.assign(tea, { budgetCents: 5000 }),
+    /the ads' budgets .* add up to 5000 cents, the campaign's budget is 4000/,
+  ],
+  [
+    "ads that spend less than there is",
+    (_, tea, carps) => [tea, carps].map((ad) => Object.assign(ad, { budgetCents: 100 })),
+    /add up to 200 cents, the campaign's budget is 4000: set budgetCents to 200/,
+  ],
+  [
+    "ads with more packets than there are",
+    (_, tea) => Object.assign(tea, { packets: 41 }),
+    /the ads' own packets add up to 41, the campaign has 40/,
+  ],
+  [
+    "ads with fewer packets than there are",
+    (_, tea, carps) => [tea, carps].map((ad) => Object.assign(ad, { packets: 10 })),
+    /the ads' own packets add up to 20, the campaign has 40: set packets to 20/,
+  ],
+  [
+    "an ad's budget below its packets x min",
+    (_, tea) => Object.assign(tea, { packets: 20, budgetCents: 19 }),
+    /ad 1 \(Tea\): 20 packets of at least 1 cents need at least 20 cents, the budget is 19/,
+  ],
+  [
+    "an ad's min above its max",
+    (_, tea) => Object.assign(tea, { split: { rule: "uniform", minCents: 9, maxCents: 8 } }),
+    /ad 1 \(Tea\) has minCents 9 above maxCents 8: swap them/,
+  ],
+  [
+    "an ad's fixed amount that does not fit",
+    (_, tea) => Object.assign(tea, { packets: 10, budgetCents: 99, split: { rule: "fixed", cents: 9 } }),
+    /ad 1 \(Tea\): 10 packets of 9 cents are 90 cents, the budget is 99/,
+  ],
+];
+
+const REST: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
+  [
+    "a misspelt key",
+    (c) => Object.assign(c, { bugdetCents: 1 }),
+    /Unrecognized key: "bugdetCents": remove it, or correct its spelling/,
+  ],
+  [
+    "a misspelt key of the split",
+    (c) => Object.assign(c.split, { min: 1 }),
+    /split: Unrecognized key: "min"/,
+  ],
+  [
+    "a misspelt key of the quota",
+    (c) => Object.assign(c, { quota: { perHour: 1 } }),
+    /quota: Unrecognized key: "perHour"/,
+  ],
+  ["no quota for a user", (c) => Object.assign(c, { quota: { perUser: 0 } }), /quota\.perUser: Too small/],
+  [
+    "nothing in it",
+    (c) => {
+      for (const key of Object.keys(c)) delete c[key];
+    },
+    /campaign: is missing; mode: .*; budgetCents: is missing; packets: is missing; shards: is missing/,
+  ],
+  [
+    "a date past",
+    (c) => Object.assign(c, { expiresAt: "2020-01-01T00:00:00Z" }),
+    /expiresAt 2020-01-01T00:00:00Z is in the past: .* set a later time/,
+  ],
+  [
+    "a day that does not exist",
+    (c) => Object.assign(c, { expiresAt: "2040-02-30T00:00:00Z" }),
+    /expiresAt: must be a time such as 2027-02-07T00:00:00Z/,
+  ],
+  [
+    "a time without a zone",
+    (c) => Object.assign(c, { expiresAt: "2040-02-03T00:00:00" }),
+    /expiresAt: must be a time such as/,
+  ],
+  [
+    "a name that is a path",
+    (c) => Object.assign(c, { campaign: "../gala" }),
+    /campaign: must be lower-case letters, digits and dashes/,
+  ],
+  [
+    "a name that is too long",
+    (c) => Object.assign(c, { campaign: "a".repeat(64) }),
+    /campaign: must be lower-case letters, digits and dashes, 1 to 63 of them/,
+  ],
+  ["another mode", (c) => Object.assign(c, { mode: "prod" }), /mode: .*"test"\|"live"/],
+  [
+    "live without keys",
+    (c) => Object.assign(c, { mode: "live" }),
+    /a live campaign needs the public keys of operator and approver \(make them with `hongbao keys new`\)/,
+  ],
+  [
+    "live with one key for both",
+    (c) => Object.assign(c, { mode: "live", keys: { operator: "A".repeat(43), approver: "A".repeat(43) } }),
+    /operator and approver must differ/,
+  ],
+  [
+    "live with half a key",
+    (c) => Object.assign(c, { mode: "live", keys: { operator: "A", approver: "B".repeat(43) } }),
+    /keys\.operator: must be an Ed25519 public key/,
+  ],
+];
+
+const FILES: readonly [fault: string, make: (path: string) => void, sentence: RegExp][] = [
+  ["missing", () => {}, /the campaign file .* does not exist: check the path/],
+  ["empty", (path) => writeFileSync(path, ""), /the campaign file is not JSON/],
+  ["not JSON", (path) => writeFileSync(path, "campaign: gala\n"), /the campaign file is not JSON/],
+  [
+    "JSON with a comma too many",
+    (path) => writeFileSync(path, campaignText("gala").replace("}]", "},]")),
+    /the campaign file is not JSON/,
+  ],
+  ["a list", (path) => writeFileSync(path, "[]"), /expected object, received array/],
+  [
+    "binary",
+    (path) => writeFileSync(path, Buffer.alloc(999, 0xfe)),
+    /is not a campaign file: it is not text in UTF-8/,
+  ],
+  [
+    "huge",
+    (path) => {
+      writeFileSync(path, "");
+      truncateSync(path, 2 ** 32);
+    },
+    /has more than 16777216 bytes/,
+  ],
+];
+
+describe.concurrent("generate refuses a campaign with", () => {
+  it.each([...NUMBERS, ...ADS, ...REST])("%s", async (fault, spoil, sentence) => {
+    const draft = JSON.parse(campaignText("gala")) as Draft;
+    spoil(draft, draft.ads[0] ?? {}, draft.ads[1] ?? {});
+    const path = join(cwd, `${fault.replaceAll(/\W/g, "-")}.json`);
+    writeFileSync(path, JSON.stringify(draft));
+    expectRefusal(await run(["generate", path], { cwd }), 2, sentence);
+  });
+});
+
+describe.concurrent("generate refuses a file that is", () => {
+  it.each(FILES)("%s", async (fault, make, sentence) => {
+    const path = join(cwd, `file-${fault.replaceAll(/\W/g, "-")}.json`);
+    make(path);
+    expectRefusal(await run(["generate", path], { cwd }), 2, sentence);
+  });
+
+  it("a directory, or a device without an end", async () => {
+    expectRefusal(await run(["generate", "."], { cwd }), 2, /is a directory where a file is needed/);
+    expectRefusal(await run(["generate", "/dev/zero"], { cwd }), 2, /has more than 16777216 bytes/);
+  });
+});
+
+describe("after all of them", () => {
+  it("nothing was made", () => {
+    expect(readdirSync(cwd).filter((name) => !name.endsWith(".json"))).toEqual([]);
+  });
+});
+
+describe("a campaign that is minted again", () => {
+  const generate = (...args: string[]) => run(["generate", ...args], { cwd });
+
+  it("becomes a new epoch, and of the first one not a byte changes", async () => {
+    // As an editor on Windows saves it.
+    writeFileSync(join(cwd, "good.json"), `\ufeff${campaignText("gala")}`);
+    expect((await generate("good.json")).code).toBe(0);
+    const first = fingerprint(cwd);
+    const again = await generate("good.json", "--json");
+    expect(JSON.parse(again.stdout)).toMatchObject({ epoch: 2, alreadyComplete: false });
+    const second = fingerprint(cwd);
+    for (const [path, hash] of first) expect([path, second.get(path)]).toEqual([path, hash]);
+  });
+
+  it("is not resumed with another campaign file, with a foreign key, or under another mode", async () => {
+    const before = fingerprint(cwd);
+    const secrets = secretsBelow(cwd);
+    const spoiled = (name: string, what: string, by: string) => {
+      const text = campaignText("gala").replace(what, by);
+      writeFileSync(join(cwd, name), text);
+    };
+    spoiled("other.json", "4000", "4001");
+    expectRefusal(
+      await generate("other.json", "--resume"),
+      2,
+      /epoch 2 was minted from another campaign file .*: resume with that file, or run without --resume/,
+      secrets,
+    );
+    expectRefusal(
+      await generate("good.json", "--key", "keys/gala/master.key"),
+      2,
+      /master\.key is not a valid signing key file/,
+      secrets,
+    );
+    expectRefusal(
+      await generate("good.json", "--key", "no.key"),
+      2,
+      /signing key file no\.key does not exist: make one with `hongbao keys new`/,
+    );
+    spoiled(
+      "live.json",
+      '"mode":"test"',
+      `"mode":"live","keys":{"operator":"${publicKey()}","approver":"${"B".repeat(42)}A"}`,
+    );
+    expectRefusal(
+      await generate("live.json", "--key", "keys/gala/operator.key"),
+      2,
+      /master\.key is the master key of gala \(test\), not of gala \(live\)/,
+      secrets,
+    );
+    for (const [path, hash] of before) expect([path, fingerprint(cwd).get(path)]).toEqual([path, hash]);
+  });
+
+  it("is resumed with its own file, and says that nothing is left to do", async () => {
+    const resumed = await generate("good.json", "--resume", "--json");
+    expect(resumed.code, resumed.stderr).toBe(0);
+    expect(JSON.parse(resumed.stdout)).toMatchObject({ epoch: 2, alreadyComplete: true });
+  });
+
+  function publicKey(): string {
+    return JSON.parse(readFileSync(join(cwd, "keys/gala/operator.key"), "utf8")).publicKey;
+  }
+});
