@@ -4,7 +4,7 @@
  */
 import { encryptBlocks, type Settled, writeBlock } from "./checksum.ts";
 import { invariant } from "./error.ts";
-import { BATCH_MESSAGES_MAX, GcmBatch } from "./gcm-batch.ts";
+import { BATCH_MESSAGES_MAX, GcmBatch, viewOf } from "./gcm-batch.ts";
 import {
   CHECKSUM_BYTES,
   NONCE_AT,
@@ -44,57 +44,65 @@ export function packetColumns(packets: number): PacketColumns {
 export class TokenBulk {
   private readonly scope: TokenScope;
   private readonly gcm: GcmBatch;
-  private readonly prefix: Uint8Array;
-  private readonly plain = Buffer.alloc(SEALED_BYTES);
+  /** The nonce's first eight bytes, as two words. */
+  private readonly prefix: readonly [number, number];
+  private readonly plain = viewOf(new Uint8Array(SEALED_BYTES));
 
   constructor(key: Uint8Array, scope: TokenScope) {
     this.scope = scope;
     this.gcm = new GcmBatch(key, tokenAad(scope.campaign, scope.mode));
-    this.prefix = tokenNonce(scope, 0).subarray(0, 8);
+    const nonce = viewOf(tokenNonce(scope, 0));
+    this.prefix = [nonce.getUint32(0), nonce.getUint32(4)];
   }
 
   /** Seals the first `n` packets of `packets` into `out`, 45 bytes each. */
   seal(packets: PacketColumns, n: number, out: Buffer): void {
     invariant(n <= BULK_TOKENS_MAX && out.length >= n * TOKEN_BYTES, "a batch fits its buffers");
-    for (let i = 0; i < n; i++) this.write(packets, i, out, i * TOKEN_BYTES);
-    this.gcm.begin(out, NONCE_AT, TOKEN_BYTES, n);
-    for (let i = 0; i < n; i++) this.gcm.seal(i, out, i * TOKEN_BYTES + SEALED_AT);
+    const view = viewOf(out);
+    const checksums = viewOf(packets.checksums);
+    for (let i = 0; i < n; i++) this.write(packets, checksums, i, view, i * TOKEN_BYTES);
+    this.gcm.begin(view, NONCE_AT, TOKEN_BYTES, n);
+    for (let i = 0; i < n; i++) this.gcm.seal(i, view, i * TOKEN_BYTES + SEALED_AT);
   }
 
   /** Opens the first `n` tokens of `tokens` into `out`; `out.valid[i]` is 0 for whatever was not sealed here. */
   open(tokens: Buffer, n: number, out: PacketColumns): void {
     invariant(n <= BULK_TOKENS_MAX && tokens.length >= n * TOKEN_BYTES, "a batch fits its buffers");
-    this.gcm.begin(tokens, NONCE_AT, TOKEN_BYTES, n);
-    const { plain } = this;
+    const view = viewOf(tokens);
+    const checksums = viewOf(out.checksums);
+    this.gcm.begin(view, NONCE_AT, TOKEN_BYTES, n);
+    const { plain, prefix } = this;
     for (let i = 0; i < n; i++) {
       const at = i * TOKEN_BYTES;
-      let difference = this.gcm.open(i, tokens, at + SEALED_AT, plain);
-      difference |= (tokens[at] ?? 0) ^ TOKEN_HEADER;
-      for (let b = 0; b < 8; b++) difference |= (tokens[at + NONCE_AT + b] ?? 0) ^ (this.prefix[b] ?? 0);
-      const serial = plain.readUInt32BE(0);
-      const sameSerial = serial === tokens.readUInt32BE(at + NONCE_AT + 8);
+      let difference = this.gcm.open(i, view, at + SEALED_AT, plain);
+      difference |= view.getUint8(at) ^ TOKEN_HEADER;
+      difference |= view.getUint32(at + NONCE_AT) ^ prefix[0];
+      difference |= view.getUint32(at + NONCE_AT + 4) ^ prefix[1];
+      const serial = plain.getUint32(0);
+      const sameSerial = serial === view.getUint32(at + NONCE_AT + 8);
       const ok = difference === 0 && sameSerial && serial < this.scope.packets;
       out.valid[i] = ok ? 1 : 0;
       out.serials[i] = ok ? serial : 0;
-      out.cents[i] = ok ? plain.readUInt32BE(4) : 0;
-      out.ads[i] = ok ? plain.readUInt16BE(8) : 0;
-      for (let b = 0; b < CHECKSUM_BYTES; b++)
-        out.checksums[i * CHECKSUM_BYTES + b] = ok ? (plain[10 + b] ?? 0) : 0;
+      out.cents[i] = ok ? plain.getUint32(4) : 0;
+      out.ads[i] = ok ? plain.getUint16(8) : 0;
+      checksums.setUint16(i * CHECKSUM_BYTES, ok ? plain.getUint16(10) : 0);
+      checksums.setUint32(i * CHECKSUM_BYTES + 2, ok ? plain.getUint32(12) : 0);
     }
   }
 
   /** Header, nonce and plaintext of packet `i`, to be encrypted in place. */
-  private write(packets: PacketColumns, i: number, out: Buffer, at: number): void {
+  private write(packets: PacketColumns, checksums: DataView, i: number, out: DataView, at: number): void {
     const serial = packets.serials[i] ?? 0;
     invariant(serial < this.scope.packets, "a serial is below its shard's count");
-    out[at] = TOKEN_HEADER;
-    out.set(this.prefix, at + NONCE_AT);
-    out.writeUInt32BE(serial, at + NONCE_AT + 8);
-    out.writeUInt32BE(serial, at + SEALED_AT);
-    out.writeUInt32BE(packets.cents[i] ?? 0, at + SEALED_AT + 4);
-    out.writeUInt16BE(packets.ads[i] ?? 0, at + SEALED_AT + 8);
-    for (let b = 0; b < CHECKSUM_BYTES; b++)
-      out[at + SEALED_AT + 10 + b] = packets.checksums[i * CHECKSUM_BYTES + b] ?? 0;
+    out.setUint8(at, TOKEN_HEADER);
+    out.setUint32(at + NONCE_AT, this.prefix[0]);
+    out.setUint32(at + NONCE_AT + 4, this.prefix[1]);
+    out.setUint32(at + NONCE_AT + 8, serial);
+    out.setUint32(at + SEALED_AT, serial);
+    out.setUint32(at + SEALED_AT + 4, packets.cents[i] ?? 0);
+    out.setUint16(at + SEALED_AT + 8, packets.ads[i] ?? 0);
+    out.setUint16(at + SEALED_AT + 10, checksums.getUint16(i * CHECKSUM_BYTES));
+    out.setUint32(at + SEALED_AT + 12, checksums.getUint32(i * CHECKSUM_BYTES + 2));
   }
 }
 
@@ -102,7 +110,8 @@ export class TokenBulk {
 export function fillChecksums(key: Uint8Array, packets: PacketColumns, n: number, scope: TokenScope): void {
   const blocks = checksumBlocks(key, packets, n, scope);
   for (let i = 0; i < n; i++)
-    packets.checksums.set(blocks.subarray(i * 16, i * 16 + CHECKSUM_BYTES), i * CHECKSUM_BYTES);
+    for (let b = 0; b < CHECKSUM_BYTES; b++)
+      packets.checksums[i * CHECKSUM_BYTES + b] = blocks[i * 16 + b] ?? 0;
 }
 
 /** @returns for each of the first `n` packets 1 if its checksum is the settlement key's, else 0. */
