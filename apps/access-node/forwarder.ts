@@ -1,26 +1,30 @@
 /**
  * Forwarder: carries claims from the journal to the ledger. It reads below the durable offset with the same
  * reader that recovers, sends ranges as authenticated batches, and moves its position over the contiguous
- * prefix of ranges that a ledger acknowledged. The queue's own "accepted" moves nothing.
+ * prefix of ranges that the ledger acknowledged. The queue's own "accepted" moves nothing; whatever stays
+ * unacknowledged is sent again.
  *
- * Whatever stays unacknowledged is sent again. An empty batch, sent at the start and every minute, asks which
- * ledger is there: another one than before means that the ledger was lost, and everything is sent again from the
- * journal's beginning.
+ * Claims are sent to one ledger by name, never to whoever reads the queue. Which one, the node asks before it
+ * sends any, and again every minute: another one than before means that the ledger was lost, and everything is
+ * sent again to the new one from the journal's beginning. Two that both answer would both pay: then nothing more
+ * is sent until somebody has stopped one of them and started the node again.
  */
 import { decodeAck } from "../../core/format/claim-batch.ts";
 import type { Frame } from "../../core/format/frame.ts";
 import type { Journal } from "../../core/store/journal.ts";
 import { type JournalReader, openJournalReader } from "../../core/store/journal-reader.ts";
 import type { BatchProducer } from "../../core/store/queue.ts";
-import { BATCH_CLAIMS, collectClaims, type Shipment, sealShipment } from "./shipment.ts";
+import { BATCH_CLAIMS, collectClaims, type Shipment, sealQuestion, sealShipment } from "./shipment.ts";
 
 const WINDOW_BATCHES = 16;
 /** Claims of this long share a batch. */
 const LINGER_MS = 20;
 const RESEND_MS = 5_000;
 const RETRY_MS = 1_000;
-const PROBE_MS = 60_000;
 const IDLE_MS_MAX = 1_000;
+const ASK_AGAIN_MS = 60_000;
+/** Answers that must agree before a ledger is believed in: several workers take turns at a queue. */
+const ANSWERS = 8;
 
 export interface ForwarderOptions {
   readonly dir: string;
@@ -32,6 +36,8 @@ export interface ForwarderOptions {
   readonly claimedUpTo: () => number;
   readonly append: (frame: Frame) => number;
   readonly monotonicMs: () => number;
+  /** Something that an engineer must know: a ledger was replaced, or there are two. */
+  readonly alarm: (message: string) => void;
   /** The journal cannot be read: the node must stop. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -41,11 +47,18 @@ export class Forwarder {
   private ledgerId: Buffer | undefined;
   private position: number;
   private window: Shipment[] = [];
-  private probe: Shipment | undefined;
-  private probeAtMs = 0;
-  private startOver = false;
+  private question: Shipment | undefined;
+  /** Ledgers that answered the questions of this round, hex. */
+  private answers: string[] = [];
+  /** Ledgers that this process has sent claims to and left, hex. */
+  private readonly left = new Set<string>();
+  private askAtMs = 0;
+  private split = false;
   private stopping = false;
   private running: Promise<void> | undefined;
+  /** Durable offset up to which the journal was last looked at. */
+  private seenUpTo = 0;
+  private woken = false;
   private wake: () => void = () => {};
   private resends = 0;
 
@@ -55,7 +68,7 @@ export class Forwarder {
     this.position = options.acknowledged?.upTo ?? 0;
   }
 
-  /** Begins to send. Acknowledgements come in through `acknowledge`. */
+  /** Begins to send. Answers come in through `acknowledge`. */
   start(producer: BatchProducer): void {
     this.running = this.run(producer).catch((error) => {
       if (!this.stopping) this.options.onFailure(error);
@@ -75,95 +88,142 @@ export class Forwarder {
     return this.resends;
   }
 
-  /** Takes an acknowledgement from the queue; whatever does not answer one of our batches is ignored. */
+  /** True once two ledgers answered: nothing is sent any more. */
+  get isSplit(): boolean {
+    return this.split;
+  }
+
+  /** Takes an answer from the queue; whatever does not answer one of our batches is ignored. */
   acknowledge(bytes: Uint8Array): void {
     const ack = decodeAck(this.options.wireKey, bytes);
-    const sent = ack && [...this.window, this.probe].find((one) => one?.isAnsweredBy(ack));
+    const sent = ack && [...this.window, this.question].find((one) => one?.isAnsweredBy(ack));
     if (ack === undefined || sent === undefined) return;
-    const ledgerId = Buffer.from(ack.ledgerId);
-    if (this.ledgerId !== undefined && !this.ledgerId.equals(ledgerId)) this.startOver = true;
-    this.ledgerId = ledgerId;
-    if (sent === this.probe) this.probe = undefined;
-    sent.acknowledged = true;
-    if (!this.startOver) this.advance(ledgerId);
-    this.wake();
+    if (sent === this.question) {
+      this.question = undefined;
+      this.answers.push(Buffer.from(ack.ledgerId).toString("hex"));
+    } else if (sent.forLedger.equals(ack.ledgerId)) {
+      sent.acknowledged = true;
+      this.advance();
+    } else this.askAtMs = 0; // Another ledger took our batch: it credited nothing, and we must know why it is there.
+    this.wakeUp();
   }
 
   async stop(): Promise<void> {
     this.stopping = true;
-    this.wake();
+    this.wakeUp();
     await this.running;
   }
 
   /** Moves over the acknowledged prefix. The frame is not synced: losing it only sends batches again. */
-  private advance(ledgerId: Buffer): void {
+  private advance(): void {
     let moved = false;
     for (let first = this.window[0]; first?.acknowledged; first = this.window[0]) {
       this.position = first.range.to;
       this.window.shift();
       moved = true;
     }
-    if (moved) this.note(ledgerId);
+    if (moved) this.note();
   }
 
-  private note(ledgerId: Buffer): void {
-    if (!this.stopping) this.options.append({ type: "acknowledged", ledgerId, upTo: this.position });
+  private note(): void {
+    if (this.stopping || this.ledgerId === undefined) return;
+    this.options.append({ type: "acknowledged", ledgerId: this.ledgerId, upTo: this.position });
   }
 
   private async run(producer: BatchProducer): Promise<void> {
-    while (!this.stopping) {
+    while (!this.stopping && !this.split) {
       const reader = await openJournalReader(this.options.dir);
       try {
         await this.forward(reader, producer);
       } finally {
         await reader.close();
       }
-      if (!this.startOver) continue;
-      this.startOver = false;
-      this.position = 0;
-      if (this.ledgerId !== undefined) this.note(this.ledgerId);
     }
   }
 
-  /** Reads from `position` on and sends, until stopped or until another ledger answered. */
+  /** Asks which ledger is there, then reads from `position` on and sends, until it is time to ask again. */
   private async forward(reader: JournalReader, producer: BatchProducer): Promise<void> {
+    const ledgerId = await this.askForLedger(producer);
+    if (ledgerId === undefined) return;
     this.window = [];
-    this.probe = undefined;
     let from = this.position;
-    while (!this.stopping && !this.startOver) {
+    while (!this.stopping && !this.isTimeToAsk()) {
       let full = this.window.length >= WINDOW_BATCHES;
       if (!full) {
-        const claims = await collectClaims(reader, from, this.options.journal.durableOffset);
+        this.seenUpTo = this.options.journal.durableOffset;
+        const claims = await collectClaims(reader, from, this.seenUpTo);
         if (claims.length > 0) {
-          const to = reader.offset;
-          this.window.push(this.seal(from, to, claims));
-          from = to;
+          const range = { from, to: reader.offset, forLedger: ledgerId };
+          this.window.push(sealShipment(this.options.wireKey, this.options.journal.identity, range, claims));
+          from = reader.offset;
         }
         full = claims.length < BATCH_CLAIMS || this.window.length >= WINDOW_BATCHES;
       }
-      this.askForLedger();
-      const dueMs = await this.sendDue(producer);
+      const dueMs = await this.sendDue(producer, this.window);
       if (full) await this.pause(dueMs);
     }
   }
 
-  private seal(from: number, to: number, claims: Parameters<typeof sealShipment>[3]): Shipment {
-    return sealShipment(this.options.wireKey, this.options.journal.identity, { from, to }, claims);
+  /** A batch that another ledger answered makes it urgent; otherwise it is asked in a quiet minute. */
+  private isTimeToAsk(): boolean {
+    return this.askAtMs === 0 || (this.window.length === 0 && this.options.monotonicMs() >= this.askAtMs);
   }
 
-  /** Once a minute, and at the start: an empty batch, answered by whatever ledger is there. */
-  private askForLedger(): void {
-    const nowMs = this.options.monotonicMs();
-    if (this.probe !== undefined || nowMs < this.probeAtMs || this.window.length > 0) return;
-    this.probe = this.seal(this.position, this.position, []);
-    this.probeAtMs = nowMs + PROBE_MS;
+  /** The question may have been answered while it was being sent. */
+  private isAsking(): boolean {
+    return this.question !== undefined;
+  }
+
+  /** @returns the one ledger that answers, or undefined if there are two or the node stops */
+  private async askForLedger(producer: BatchProducer): Promise<Buffer | undefined> {
+    const wasContradicted = this.askAtMs === 0 && this.window.length > 0;
+    this.answers = [];
+    while (this.answers.length < ANSWERS && !this.stopping) {
+      this.question ??= sealQuestion(this.options.wireKey, this.options.journal.identity, this.position);
+      const dueMs = await this.sendDue(producer, [this.question]);
+      if (this.isAsking()) await this.pause(dueMs);
+    }
+    this.question = undefined;
+    this.askAtMs = this.options.monotonicMs() + ASK_AGAIN_MS;
+    return this.stopping ? undefined : this.believe(new Set(this.answers), wasContradicted);
+  }
+
+  private believe(answers: ReadonlySet<string>, wasContradicted: boolean): Buffer | undefined {
+    const known = this.ledgerId?.toString("hex");
+    const [heard] = answers;
+    if (
+      heard === undefined ||
+      answers.size > 1 ||
+      this.left.has(heard) ||
+      (wasContradicted && heard === known)
+    ) {
+      this.split = true;
+      const names = [...new Set([...answers, ...this.left, ...(known === undefined ? [] : [known])])].join(
+        " and ",
+      );
+      this.options.alarm(
+        `two ledgers answer on this queue (${names}): nothing more is sent; stop the wrong credit worker, then start this node again`,
+      );
+      return undefined;
+    }
+    if (heard !== known) {
+      if (known !== undefined) {
+        this.left.add(known);
+        this.options.alarm(
+          `ledger ${known} was replaced by ${heard}: everything is sent again from the beginning`,
+        );
+      }
+      this.ledgerId = Buffer.from(heard, "hex");
+      this.position = 0;
+      this.note();
+    }
+    return this.ledgerId;
   }
 
   /** Sends what is due, for the first time or again. @returns milliseconds until the next one is */
-  private async sendDue(producer: BatchProducer): Promise<number> {
-    const waiting = () =>
-      [...this.window, ...(this.probe ? [this.probe] : [])].filter((one) => !one.acknowledged);
-    for (const sent of waiting()) {
+  private async sendDue(producer: BatchProducer, shipments: readonly Shipment[]): Promise<number> {
+    const waiting = shipments.filter((one) => !one.acknowledged);
+    for (const sent of waiting) {
       if (sent.sendAtMs > this.options.monotonicMs()) continue;
       if (sent.tries++ > 0) this.resends++;
       try {
@@ -174,23 +234,33 @@ export class Forwarder {
         sent.sendAtMs = this.options.monotonicMs() + RETRY_MS;
         break;
       }
-      if (this.stopping || this.startOver) break;
+      if (this.stopping) break;
     }
     const nowMs = this.options.monotonicMs();
-    return Math.min(PROBE_MS, this.probeAtMs - nowMs, ...waiting().map((one) => one.sendAtMs - nowMs));
+    return Math.min(IDLE_MS_MAX, ...waiting.map((one) => one.sendAtMs - nowMs));
   }
 
-  /** Waits for claims on the disk, an acknowledgement, the next resend, or the end; then lets claims gather. */
+  /** Waits for claims on the disk, an answer, the next resend, or the end; then lets claims gather. */
   private async pause(ms: number): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(resolve, Math.max(LINGER_MS, Math.min(ms, IDLE_MS_MAX)));
-      this.wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      if (this.window.length < WINDOW_BATCHES) this.options.journal.nextDurable().then(this.wake, reject);
-    });
+    const asking = this.isAsking();
+    if (!this.woken && !this.stopping)
+      await new Promise<void>((resolve, reject) => {
+        const timer = setTimeout(resolve, Math.max(LINGER_MS, ms));
+        this.wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+        if (!asking && this.window.length < WINDOW_BATCHES)
+          this.options.journal.durablePast(this.seenUpTo).then(() => this.wake(), reject);
+      });
+    this.woken = false;
     this.wake = () => {};
-    if (!this.stopping) await new Promise((resolve) => setTimeout(resolve, LINGER_MS));
+    if (!this.stopping && !asking) await new Promise((resolve) => setTimeout(resolve, LINGER_MS));
+  }
+
+  /** What came in while nobody waited is not waited for. */
+  private wakeUp(): void {
+    this.woken = true;
+    this.wake();
   }
 }

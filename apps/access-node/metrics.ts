@@ -115,6 +115,9 @@ function addDelivery(
     () => forwarder.batchesInFlight,
   );
   gauge(registry, "hongbao_forward_resent_batches", "Batches sent again", () => forwarder.batchesResent);
+  gauge(registry, "hongbao_ledger_split", "1 once two ledgers answered: nothing is sent any more", () =>
+    forwarder.isSplit ? 1 : 0,
+  );
   gauge(registry, "hongbao_queue_connected", "1 while the queue can be reached", () =>
     producer()?.connected ? 1 : 0,
   );

@@ -96,6 +96,7 @@ function newForwarder(options: NodeOptions, opened: OpenedShard, world: NodeWorl
     claimedUpTo: () => shard.book.claimedUpTo,
     append: shard.append,
     monotonicMs: shard.clock.monotonicMs,
+    alarm: (message) => world.log.error(message),
     onFailure: world.onFailure,
   });
 }

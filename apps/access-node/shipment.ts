@@ -1,7 +1,8 @@
 /**
  * A shipment: one batch of claims on its way, with what is needed to send it again and to know its answer.
  */
-import type { Claim } from "../../core/format/claim.ts";
+import { randomBytes } from "node:crypto";
+import { type Claim, ID_BYTES } from "../../core/format/claim.ts";
 import {
   type Acknowledgement,
   type BatchRange,
@@ -15,6 +16,7 @@ export const BATCH_CLAIMS = 500;
 
 export class Shipment {
   readonly range: BatchRange;
+  readonly forLedger: Buffer;
   readonly bytes: Buffer;
   readonly jobId: string;
   /** Monotonic milliseconds at which it is to be sent, again or for the first time. */
@@ -23,15 +25,17 @@ export class Shipment {
   acknowledged = false;
   private readonly hash: Buffer;
 
-  constructor(range: BatchRange, bytes: Buffer) {
+  constructor(range: BatchRange, forLedger: Buffer, bytes: Buffer) {
     this.range = range;
+    this.forLedger = forLedger;
     this.bytes = bytes;
     this.hash = Buffer.from(batchHash(bytes));
     const journal = Buffer.from(range.journalId).toString("hex").slice(0, 12);
-    this.jobId = `s${range.shard}-${journal}-${range.from}-${range.to}`;
+    const ledger = forLedger.toString("hex").slice(0, 8);
+    this.jobId = `s${range.shard}-${journal}-${range.from}-${range.to}-${ledger}`;
   }
 
-  /** True for an acknowledgement of exactly these bytes. */
+  /** True for an answer to exactly these bytes: an acknowledgement only if it names the ledger they were for. */
   isAnsweredBy(ack: Acknowledgement): boolean {
     const { range } = this;
     return (
@@ -49,11 +53,16 @@ export class Shipment {
 export function sealShipment(
   wireKey: Uint8Array,
   identity: JournalIdentity,
-  { from, to }: { readonly from: number; readonly to: number },
+  { from, to, forLedger }: { readonly from: number; readonly to: number; readonly forLedger: Buffer },
   claims: readonly Claim[],
 ): Shipment {
   const range = { ...identity, from, to };
-  return new Shipment(range, encodeBatch(wireKey, { ...range, claims }));
+  return new Shipment(range, forLedger, encodeBatch(wireKey, { ...range, forLedger, claims }));
+}
+
+/** An empty batch for a ledger that does not exist: whichever one is there answers with its own name. */
+export function sealQuestion(wireKey: Uint8Array, identity: JournalIdentity, at: number): Shipment {
+  return sealShipment(wireKey, identity, { from: at, to: at, forLedger: randomBytes(ID_BYTES) }, []);
 }
 
 /** Claims from `from` on that are on the disk, at most a batch full; the reader then stands behind the last. */

@@ -3,13 +3,13 @@
  * signed show config with a short countdown, a crowd over HTTP, and at the end the production reconcile.
  */
 import { fork } from "node:child_process";
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Roots } from "../../core/store/campaign-dir.ts";
 import { CampaignDir } from "../../core/store/campaign-dir.ts";
-import { exists } from "../../core/store/durable.ts";
+import { exists, makeDirectory } from "../../core/store/durable.ts";
 import type { ReconcileReport } from "../../scripts/reconcile/report.ts";
 import type { Terminal } from "./command.ts";
 import type { CrowdCounts } from "./crowd.ts";
@@ -82,7 +82,7 @@ async function mint(options: DemoOptions, roots: Roots, terminal: Terminal): Pro
     quota: { perUser: 3, perAd: 1 },
     expiresAt: new Date(Date.now() + 7 * DAY_MS).toISOString(),
   };
-  await mkdir(options.dir, { recursive: true });
+  await makeDirectory(options.dir);
   const campaignText = `${JSON.stringify(campaign, null, 2)}\n`;
   await writeFile(join(options.dir, "campaign.json"), campaignText, { flag: "wx" });
   const { generate } = await import("../../generator/generate.ts");

@@ -7,7 +7,7 @@
  */
 import type { Logger } from "pino";
 import type { Claim } from "../../core/format/claim.ts";
-import { batchHash, decodeBatch, encodeAck, peekBatch } from "../../core/format/claim-batch.ts";
+import { ANY_LEDGER, batchHash, decodeBatch, encodeAck, peekBatch } from "../../core/format/claim-batch.ts";
 import type { CheckedClaim, ClaimOutcome } from "../../core/store/ledger-claim.ts";
 import type { Books } from "./books.ts";
 import type { Clock } from "./clock.ts";
@@ -66,11 +66,14 @@ export class Crediting {
     const wireKey = checker.wireKey(range.shard);
     const batch = decodeBatch(wireKey, bytes);
     if (batch === undefined) return this.drop("forged", range.shard);
-    const tally = await this.settle(batch.shard, batch.journalId, batch.claims);
-    if (tally === "wrong-journal") return this.drop("wrong-journal", batch.shard);
-    this.stats.batches++;
-    // If we die here, the claims are settled and unacknowledged: the batch comes again and finds "exists".
     const { ledgerId } = ledger.pin;
+    if (ledgerId.equals(batch.forLedger) || Buffer.from(ANY_LEDGER).equals(batch.forLedger)) {
+      const tally = await this.settle(batch.shard, batch.journalId, batch.claims);
+      if (tally === "wrong-journal") return this.drop("wrong-journal", batch.shard);
+      this.stats.batches++;
+    }
+    // A batch for another ledger is answered with this one's name, and nothing of it is credited.
+    // If we die here, the claims are settled and unacknowledged: the batch comes again and finds "exists".
     return {
       outcome: "acknowledged",
       ack: encodeAck(wireKey, { ...batch, ledgerId, batchHash: batchHash(bytes) }),

@@ -64,13 +64,10 @@ export async function shiftShow(target: ShowTarget, seconds: number, nowMs: numb
 
 /**
  * Takes everything off the air: nodes answer `countdown` without a time until a newer config comes. Must work in
- * an emergency, from any machine that has the key, so it needs no record of an earlier config.
+ * an emergency, from any machine that has the key, so it needs no record of an earlier config, or a whole one.
  */
 export async function stopShow(target: ShowTarget): Promise<Pushed> {
-  const path = new CampaignDir(target.roots, target.campaign).operatorShow;
-  const last = (await exists(path))
-    ? await lastShow(target)
-    : { campaign: target.campaign, version: 0, rounds: [] };
+  const last = readable(await lastText(target)) ?? { campaign: target.campaign, version: 0, rounds: [] };
   return await pushNext(target, { ...last, stop: true });
 }
 
@@ -140,24 +137,23 @@ async function deliver(node: string, signed: SignedShow): Promise<Delivery> {
 }
 
 /**
- * The record never goes back: `stop` counts on from its version, and a version that nodes have seen would not stop
- * them. The same text again is right, for the nodes that missed it.
+ * The record never goes back, and no version stands for two configs: half the nodes would hold the one and half the
+ * other. The same text again is right, for the nodes that missed it. A damaged record is mended by setting a config.
  */
 async function refuseOlder(target: ShowTarget, show: Show, text: string): Promise<void> {
   const last = await lastText(target);
-  if (last === undefined || last === text) return;
-  // A damaged record is mended by setting a config.
-  const version = versionOf(last) ?? 0;
-  if (show.version <= version)
+  const version = readable(last)?.version ?? 0;
+  if (show.version <= version && text !== last)
     throw new HongbaoError(
       "invalid_show",
       `the show config has version ${show.version}, and version ${version} was set from here before: give it a version above ${version}`,
     );
 }
 
-function versionOf(text: string): number | undefined {
+function readable(text: string | undefined): Show | undefined {
+  if (text === undefined) return undefined;
   try {
-    return parseShow(text).version;
+    return parseShow(text);
   } catch {
     return undefined;
   }

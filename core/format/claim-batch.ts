@@ -2,12 +2,14 @@
  * Claims on their way to the worker, and the worker's acknowledgement on its way back. The queue between them
  * is lossy and untrusted: both are authenticated under the shard's wire key, each with its own label.
  *
- *     batch   1 ‖ campaign tag u32 ‖ epoch u16 ‖ shard u16 ‖ journal ID 16 ‖ from u64 ‖ to u64 ‖ count u32
- *             ‖ claims (token 45 ‖ user ‖ device ‖ at ms u64) ‖ HMAC-SHA-256 32
+ *     batch   1 ‖ campaign tag u32 ‖ epoch u16 ‖ shard u16 ‖ journal ID 16 ‖ from u64 ‖ to u64
+ *             ‖ ledger ID 16 ‖ count u32 ‖ claims (token 45 ‖ user ‖ device ‖ at ms u64) ‖ HMAC-SHA-256 32
  *     ack     1 ‖ campaign tag u32 ‖ epoch u16 ‖ shard u16 ‖ journal ID 16 ‖ from u64 ‖ to u64
  *             ‖ ledger ID 16 ‖ SHA-256 of the batch 32 ‖ HMAC-SHA-256 32
  *
- * [from, to) is a range of journal offsets; acknowledged ranges move the forwarder's position.
+ * [from, to) is a range of journal offsets; acknowledged ranges move the forwarder's position. A batch is meant for
+ * one ledger: any other only answers with its own name and credits nothing, so that two ledgers behind one queue
+ * never both pay.
  */
 import { equalBytes } from "@noble/ciphers/utils.js";
 import { hmac } from "@noble/hashes/hmac.js";
@@ -31,7 +33,12 @@ export interface BatchRange {
   readonly to: number;
 }
 
+/** A batch for whichever ledger is there. Nodes never send claims so. */
+export const ANY_LEDGER: Uint8Array = new Uint8Array(ID_BYTES);
+
 export interface ClaimBatch extends BatchRange {
+  /** 16 bytes: the only ledger that may credit these claims. */
+  readonly forLedger: Uint8Array;
   readonly claims: readonly Claim[];
 }
 
@@ -45,7 +52,7 @@ export interface Acknowledgement extends BatchRange {
 export function encodeBatch(wireKey: Uint8Array, batch: ClaimBatch): Buffer {
   const bytes = new ByteWriter(64 + batch.claims.length * 128);
   writeRange(bytes, batch);
-  bytes.u32(batch.claims.length);
+  bytes.bytes(batch.forLedger).u32(batch.claims.length);
   for (const claim of batch.claims)
     bytes.bytes(claim.token).text(claim.user).text(claim.device).u64(claim.atMs);
   return withMac(wireKey, "hongbao.batch.v1", bytes);
@@ -63,6 +70,7 @@ export function decodeBatch(wireKey: Uint8Array, bytes: Uint8Array): ClaimBatch 
   return attempt(() => {
     const reader = new ByteReader(body);
     const range = readRange(reader);
+    const forLedger = reader.bytes(ID_BYTES);
     const count = reader.u32();
     if (count > BATCH_CLAIMS_MAX) throw new RangeError("too many claims");
     const claims: Claim[] = [];
@@ -74,7 +82,7 @@ export function decodeBatch(wireKey: Uint8Array, bytes: Uint8Array): ClaimBatch 
         atMs: reader.u64(),
       });
     reader.end();
-    return { ...range, claims };
+    return { ...range, forLedger, claims };
   });
 }
 

@@ -146,9 +146,9 @@ export class Journal {
     return this.durableGate.wait(offset);
   }
 
-  /** Resolves when more is on the disk than now. Waits for a sync that others ask for; asks for none. */
-  nextDurable(): Promise<void> {
-    return this.durableGate.wait(this.durableGate.reached + 1);
+  /** Resolves when more than `offset` is on the disk. Waits for a sync that others ask for; asks for none. */
+  durablePast(offset: number): Promise<void> {
+    return this.durableGate.wait(offset + 1);
   }
 
   /** Makes everything durable, says so in a last statement, and closes the file. */

@@ -185,17 +185,13 @@ const KEY_ROWS: readonly Row[] = [
 /** The fault, the refusal, and no trace of it: with the fault taken away every byte is as it was. */
 async function refusedAndMended(args: readonly string[], spoil: Row[1], sentence: RegExp): Promise<void> {
   const scene = stage.scene();
-  try {
-    spoil(scene);
-    const before = scene.fingerprint();
-    const ended = await run(args, { cwd: scene.dir });
-    expectRefusal(ended, 2, sentence, [...stage.secrets, OTHER_KEY]);
-    expect(scene.fingerprint()).toEqual(before);
-    scene.restore();
-    expect(scene.fingerprint()).toEqual(stage.fingerprint);
-  } finally {
-    scene.close();
-  }
+  spoil(scene);
+  const before = scene.fingerprint();
+  const ended = await run(args, { cwd: scene.dir });
+  expectRefusal(ended, 2, sentence, [...stage.secrets, OTHER_KEY]);
+  expect(scene.fingerprint()).toEqual(before);
+  scene.restore();
+  expect(scene.fingerprint()).toEqual(stage.fingerprint);
 }
 
 const SERVE = ["node", ...NODE, "--port", "0"];
@@ -235,6 +231,5 @@ describe("once every fault is gone", () => {
     await shakeAndOpen(url, "a-new-user");
     expect(await node.stop()).toBe(0);
     await scene.expectNothingLost({ opened: 1 });
-    scene.close();
   });
 });

@@ -20,8 +20,9 @@ export interface RunOptions {
   readonly timeoutMs?: number;
   /** No file may grow above this: as a full disk, every write behind it fails. */
   readonly fileKibMax?: number;
-  /** Where stdout goes instead of into the answer: /dev/full. */
+  /** Where a stream goes instead of into the answer: /dev/full. */
   readonly stdoutTo?: string;
+  readonly stderrTo?: string;
   /** The command mostly waits: it may run beside the others. */
   readonly idle?: boolean;
 }
@@ -129,13 +130,13 @@ function launch(args: readonly string[], options: RunOptions): ChildProcess {
   // A write above the limit fails with EFBIG, if nobody dies of the signal that comes with it.
   const limited = ["-c", `trap "" XFSZ; ulimit -f ${options.fileKibMax}; exec "$@"`, "bash", ...command];
   const [file = "", ...rest] = options.fileKibMax === undefined ? command : ["bash", ...limited];
-  const stdout = options.stdoutTo === undefined ? "pipe" : openSync(options.stdoutTo, "w");
+  const outputs = [options.stdoutTo, options.stderrTo].map((to) => (to ? openSync(to, "w") : "pipe"));
   const child = spawn(file, rest, {
     env: { PATH: process.env["PATH"] ?? "", ...options.env },
     cwd: options.cwd,
-    stdio: ["ignore", stdout, "pipe"],
+    stdio: ["ignore", ...outputs],
   });
-  if (typeof stdout === "number") closeSync(stdout);
+  for (const output of outputs) if (typeof output === "number") closeSync(output);
   alive.add(child);
   child.once("close", () => alive.delete(child));
   return child;

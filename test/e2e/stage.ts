@@ -45,6 +45,8 @@ export class Stage {
   readonly secrets: readonly string[];
   readonly fingerprint: ReadonlyMap<string, string>;
 
+  private readonly scenes: Scene[] = [];
+
   private constructor(dir: string, token: string) {
     this.dir = dir;
     this.token = token;
@@ -73,11 +75,14 @@ export class Stage {
   scene(): Scene {
     const dir = mkdtempSync(join(tmpdir(), "scene-"));
     cpSync(this.dir, dir, { recursive: true });
-    return new Scene(dir, this);
+    const scene = new Scene(dir, this);
+    this.scenes.push(scene);
+    return scene;
   }
 
+  /** Takes away the stage and every scene. */
   remove(): void {
-    rmSync(this.dir, { recursive: true, force: true });
+    for (const { dir } of [this, ...this.scenes]) rmSync(dir, { recursive: true, force: true });
   }
 }
 
@@ -162,10 +167,6 @@ export class Scene {
       opened: { packets: opened },
       credited: { packets: USERS },
     });
-  }
-
-  close(): void {
-    rmSync(this.dir, { recursive: true, force: true });
   }
 }
 

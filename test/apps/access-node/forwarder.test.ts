@@ -23,11 +23,16 @@ let forwarder: Forwarder;
 let sent: { bytes: Buffer; batch: ClaimBatch }[];
 let claimedUpTo: number;
 let refuse: boolean;
+/** Ledgers that take turns at answering the node's questions. */
+let present: Buffer[];
+let questions: number;
+let alarms: string[];
 let nowMs: number;
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), "forwarder-"));
   await Journal.create(dir, { campaignTag: 1, epoch: 1, shard: 0 });
+  present = [LEDGER];
   await start();
 });
 afterEach(async () => {
@@ -56,6 +61,8 @@ async function start(): Promise<void> {
   claimedUpTo = 0;
   refuse = false;
   nowMs = 0;
+  questions = 0;
+  alarms = [];
   forwarder = new Forwarder({
     dir,
     journal,
@@ -64,6 +71,7 @@ async function start(): Promise<void> {
     claimedUpTo: () => claimedUpTo,
     append: (frame) => journal.append(frame),
     monotonicMs: () => nowMs,
+    alarm: (message) => alarms.push(message),
     onFailure: options.onFailure,
   });
   forwarder.start({
@@ -74,7 +82,8 @@ async function start(): Promise<void> {
       if (refuse) throw new Error("the queue is away");
       const batch = decodeBatch(wireKey, bytes);
       if (batch === undefined) throw new Error("not a batch of this node");
-      sent.push({ bytes: Buffer.from(bytes), batch });
+      if (batch.claims.length > 0) sent.push({ bytes: Buffer.from(bytes), batch });
+      else answer(batch, bytes, present[questions++ % present.length] ?? LEDGER);
     },
   });
 }
@@ -95,7 +104,21 @@ async function claim(from: number, count: number): Promise<void> {
 }
 
 function batches() {
-  return sent.filter(({ batch }) => batch.claims.length > 0);
+  return sent;
+}
+
+function lastIsFor(ledgerId: Buffer): boolean {
+  return ledgerId.equals(batches().at(-1)?.batch.forLedger ?? Buffer.alloc(0));
+}
+
+/** A worker's answer, a moment later. */
+function answer(
+  { claims: _, forLedger: __, ...range }: ClaimBatch,
+  bytes: Uint8Array,
+  ledgerId: Buffer,
+): void {
+  const ack = encodeAck(wireKey, { ...range, ledgerId, batchHash: batchHash(bytes) });
+  setImmediate(() => forwarder.acknowledge(ack));
 }
 
 function users(): string[] {
@@ -105,7 +128,7 @@ function users(): string[] {
 function acknowledge(index: number, ledgerId = LEDGER): void {
   const one = batches()[index];
   if (one === undefined) throw new Error(`no batch ${index}`);
-  const { claims: _, ...range } = one.batch;
+  const { claims: _, forLedger: __, ...range } = one.batch;
   forwarder.acknowledge(encodeAck(wireKey, { ...range, ledgerId, batchHash: batchHash(one.bytes) }));
 }
 
@@ -161,7 +184,7 @@ describe("forwarder (invariant 7)", () => {
     await vi.waitFor(() => expect(batches()).toHaveLength(1), PATIENCE);
     const [one] = batches();
     if (one === undefined) throw new Error("one batch was sent");
-    const { claims: _, ...range } = one.batch;
+    const { claims: _, forLedger: __, ...range } = one.batch;
     const ack = { ...range, ledgerId: LEDGER, batchHash: batchHash(one.bytes) };
     forwarder.acknowledge(encodeAck(Buffer.alloc(32, 9), ack));
     forwarder.acknowledge(encodeAck(wireKey, { ...ack, to: ack.to + 1 }));
@@ -189,35 +212,61 @@ describe("forwarder (invariant 7)", () => {
     expect(users()[0]).toBe(`u${done}`);
   });
 
-  it("another ledger's answer means that the ledger was lost: everything is sent again, also after a crash", async () => {
+  it("sends claims to nobody before it knows which ledger is there, and then to that one by name", async () => {
+    await claim(0, 3);
+    await vi.waitFor(() => expect(users()).toHaveLength(3), PATIENCE);
+    expect(questions).toBe(8);
+    expect(batches().every(({ batch }) => LEDGER.equals(Buffer.from(batch.forLedger)))).toBe(true);
+  });
+
+  it("a quiet node finds that the ledger was lost, sends everything to the new one, and knows it after a crash", async () => {
     await claim(0, 20);
     await vi.waitFor(() => expect(users()).toHaveLength(20), PATIENCE);
     for (let i = 0; i < batches().length; i++) acknowledge(i);
-    await claim(20, 1);
-    await vi.waitFor(() => expect(users()).toHaveLength(21), PATIENCE);
-    acknowledge(batches().length - 1, OTHER_LEDGER);
-    await vi.waitFor(() => expect(users()).toHaveLength(42), PATIENCE);
+    present = [OTHER_LEDGER];
+    nowMs += 61_000;
+    await vi.waitFor(() => expect(users()).toHaveLength(40), PATIENCE);
+    expect(lastIsFor(OTHER_LEDGER)).toBe(true);
+    expect(alarms).toEqual([expect.stringContaining("was replaced by")]);
     expect(await acknowledgedUpTo()).toBe(0);
     await forwarder.stop();
     await journal.close();
     await start();
-    await vi.waitFor(() => expect(users()).toHaveLength(21), PATIENCE);
+    await vi.waitFor(() => expect(users()).toHaveLength(20), PATIENCE);
   });
 
-  it("a quiet node finds a lost ledger by itself: its probe is answered by another one", async () => {
+  it("another ledger that takes a batch acknowledges nothing; alone, it is believed to have replaced the first", async () => {
     await claim(0, 20);
     await vi.waitFor(() => expect(users()).toHaveLength(20), PATIENCE);
-    for (let i = 0; i < batches().length; i++) acknowledge(i);
+    present = [OTHER_LEDGER];
+    acknowledge(0, OTHER_LEDGER);
+    expect(await acknowledgedUpTo()).toBe(0);
+    await vi.waitFor(() => expect(lastIsFor(OTHER_LEDGER)).toBe(true), PATIENCE);
+  });
+
+  it("two ledgers that both answer would both pay: it sends nothing more, and says so", async () => {
+    await claim(0, 20);
+    await vi.waitFor(() => expect(users()).toHaveLength(20), PATIENCE);
+    present = [LEDGER, OTHER_LEDGER];
+    acknowledge(0, OTHER_LEDGER);
+    await vi.waitFor(() => expect(forwarder.isSplit).toBe(true), PATIENCE);
+    expect(alarms).toEqual([expect.stringContaining("two ledgers answer")]);
     const before = sent.length;
-    nowMs += 61_000;
-    await vi.waitFor(() => expect(sent.length).toBeGreaterThan(before), PATIENCE);
-    const probe = sent.at(-1);
-    if (probe === undefined) throw new Error("a probe was sent");
-    const { claims, ...range } = probe.batch;
-    expect(claims).toEqual([]);
-    forwarder.acknowledge(
-      encodeAck(wireKey, { ...range, ledgerId: OTHER_LEDGER, batchHash: batchHash(probe.bytes) }),
-    );
-    await vi.waitFor(() => expect(users()).toHaveLength(40), PATIENCE);
+    await claim(20, 5);
+    nowMs += 120_000;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(sent.length).toBe(before);
+    expect(batches().every(({ batch }) => LEDGER.equals(Buffer.from(batch.forLedger)))).toBe(true);
+  });
+
+  it("a ledger that comes back after it was replaced is a second one, too", async () => {
+    await claim(0, 20);
+    await vi.waitFor(() => expect(users()).toHaveLength(20), PATIENCE);
+    present = [OTHER_LEDGER];
+    acknowledge(0, OTHER_LEDGER);
+    await vi.waitFor(() => expect(lastIsFor(OTHER_LEDGER)).toBe(true), PATIENCE);
+    present = [LEDGER];
+    acknowledge(batches().length - 1, LEDGER);
+    await vi.waitFor(() => expect(forwarder.isSplit).toBe(true), PATIENCE);
   });
 });

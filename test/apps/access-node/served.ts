@@ -58,6 +58,7 @@ export async function serve(minted: Minted, options: Partial<ShardOptions> = {})
     claimedUpTo: () => shard.book.claimedUpTo,
     append: shard.append,
     monotonicMs: () => performance.now(),
+    alarm: () => {},
     onFailure: world.onFailure,
   });
   const app = nodeApp({

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { settlementChecksum } from "../../../core/format/checksum.ts";
 import type { Claim } from "../../../core/format/claim.ts";
-import { type ClaimBatch, encodeBatch } from "../../../core/format/claim-batch.ts";
+import { ANY_LEDGER, type ClaimBatch, encodeBatch } from "../../../core/format/claim-batch.ts";
 import { type KeyFile, keyText } from "../../../core/format/keyfile.ts";
 import {
   type MintIdentity,
@@ -120,6 +120,7 @@ export class Mint {
       journalId: journalId(shard),
       from: 0,
       to: 1000,
+      forLedger: ANY_LEDGER,
       claims,
       ...bend,
     });

@@ -22,6 +22,7 @@ const range = {
 const name = fc.string({ maxLength: 40, unit: "grapheme" });
 const batch = fc.record({
   ...range,
+  forLedger: bytes(16),
   claims: fc.array(fc.record({ token: bytes(45), user: name, device: name, atMs: fc.maxSafeNat() }), {
     maxLength: 8,
   }),
@@ -42,7 +43,7 @@ describe("claim batch and acknowledgement", () => {
         const encoded = encodeBatch(key, claims);
         expect(decodeBatch(key, encoded)).toEqual(claims);
         expect(decodeBatch(Buffer.alloc(32, 8), encoded)).toBeUndefined();
-        const { claims: _, ...head } = claims;
+        const { claims: _, forLedger: __, ...head } = claims;
         expect(peekBatch(encoded)).toEqual(head);
         expect(decodeAck(key, encodeAck(key, answer))).toEqual(answer);
         expect(decodeAck(Buffer.alloc(32, 8), encodeAck(key, answer))).toBeUndefined();
