@@ -91,8 +91,14 @@ async function readText(request: Request, bytesMax: number): Promise<string> {
   const tooLarge = new BadBody("too_large", `a body may have at most ${bytesMax} bytes`);
   const declared = request.headers.get("content-length");
   if (declared !== null && Number(declared) > bytesMax) throw tooLarge;
-  if (declared === null && request.body !== null) return await readStream(request.body, bytesMax, tooLarge);
-  return decodeUtf8(new Uint8Array(await request.arrayBuffer()));
+  try {
+    if (declared === null && request.body !== null) return await readStream(request.body, bytesMax, tooLarge);
+    return decodeUtf8(new Uint8Array(await request.arrayBuffer()));
+  } catch (error) {
+    if (error instanceof BadBody) throw error;
+    // The client went away in the middle: nobody reads this answer, and it is no fault of the node.
+    throw new BadBody("invalid_request", "the body ended early");
+  }
 }
 
 /** A body without a length (chunked): counted as it comes, dropped as soon as it is too large. */

@@ -85,7 +85,8 @@ export function nodeApp(surface: NodeSurface): Hono {
     const { contentType, text } = await metrics.expose();
     return new Response(text, { headers: { "content-type": contentType } });
   });
-  app.get("/openapi.json", (c) => c.json(openApi()));
+  const document = JSON.stringify(openApi());
+  app.get("/openapi.json", () => new Response(document, { headers: { "content-type": "application/json" } }));
 
   app.notFound(() => problem("not_found"));
   app.onError((error) => {

@@ -20,6 +20,8 @@ export const SHARD_PACKETS_MAX = 0xffff_ffff;
 export const SHARDS_MAX = 0x1_0000;
 /** Each lane of a shard has its share of the 256 packets that may be leased at once. */
 const ADS_MAX = 256;
+/** What a hostile body says comes back in part only. */
+const ISSUE_CHARS_MAX = 300;
 const TIERS_MAX = 1000;
 
 const packetCents = z.int().min(1).max(PACKET_CENTS_MAX);
@@ -163,6 +165,7 @@ export function describeIssues(error: z.ZodError): string {
   return error.issues
     .slice(0, 10)
     .map((issue) => (issue.path.length > 0 ? `${issue.path.join(".")}: ${reason(issue)}` : reason(issue)))
+    .map((text) => (text.length > ISSUE_CHARS_MAX ? `${text.slice(0, ISSUE_CHARS_MAX)}…` : text))
     .join("; ");
 }
 

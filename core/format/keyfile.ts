@@ -6,8 +6,11 @@
  *     settlement.key   worker and finance: settlement key and token root
  *     <role>.key       an Ed25519 signing key of operator or approver
  *
- * Keys are 32 bytes in base64url. A parse error names the file and the field, never a value.
+ * Keys are 32 bytes in base64url. A parse error names the file and the field, never a value. Each file ends with a
+ * check over all of it: a flipped bit is still a key, and a worker with a flipped settlement key would refuse every
+ * honest claim for good.
  */
+import { createHash } from "node:crypto";
 import { z } from "zod";
 import { CAMPAIGN_ID, canonicalJson } from "./campaign.ts";
 import { HongbaoError } from "./error.ts";
@@ -79,8 +82,15 @@ export function parseKeyFile<K extends KeyFileKind>(kind: K, text: string, name:
       `${name} is not a ${kind} key file, it is not JSON: install it again`,
     );
   }
-  const result = schemas[kind].safeParse(value);
-  if (result.success) return result.data as KeyFile<K>;
+  const { check, ...content } =
+    typeof value === "object" && value !== null ? (value as { check?: unknown }) : {};
+  const result = schemas[kind].safeParse(content);
+  if (result.success && check === checkOf(content)) return result.data as KeyFile<K>;
+  if (result.success)
+    throw new HongbaoError(
+      "invalid_key_file",
+      `${name} is damaged, its check does not hold: install the ${kind} key file again`,
+    );
   const places = new Set(result.error.issues.map((issue) => issue.path.join(".") || "unknown keys"));
   throw new HongbaoError(
     "invalid_key_file",
@@ -89,7 +99,12 @@ export function parseKeyFile<K extends KeyFileKind>(kind: K, text: string, name:
 }
 
 export function formatKeyFile<K extends KeyFileKind>(file: KeyFile<K>): string {
-  return `${canonicalJson(file)}\n`;
+  return `${canonicalJson({ ...file, check: checkOf(file) })}\n`;
+}
+
+/** Against accidents only: whoever can write the file can write its check. */
+function checkOf(file: object): string {
+  return createHash("sha256").update(canonicalJson(file)).digest("hex").slice(0, 16);
 }
 
 export function keyBytes(text: string): Buffer {

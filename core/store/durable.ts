@@ -12,6 +12,8 @@ import { HongbaoError, systemCode } from "../format/error.ts";
 
 export const SECRET_MODE = 0o400;
 const PUBLIC_MODE = 0o444;
+/** Of directories that hold users' names, tokens or keys: finance may be in the group, nobody else reads. */
+export const PRIVATE_DIRECTORY = 0o750;
 
 /**
  * Creates `path` with `bytes`, durably and exclusively.
@@ -46,13 +48,13 @@ export async function replace(path: string, bytes: Uint8Array | string, mode = 0
 }
 
 /** Creates a directory and its parents, each made durable in the one above it. */
-export async function makeDirectory(path: string): Promise<void> {
+export async function makeDirectory(path: string, mode = 0o755): Promise<void> {
   if (await isDirectory(path)) return;
   const parent = dirname(path);
   // Not by mkdir's `recursive`: it never returns where the parent is there and takes no entry (Linux's /proc).
-  if (parent !== path) await makeDirectory(parent);
+  if (parent !== path) await makeDirectory(parent, mode);
   try {
-    await mkdir(path);
+    await mkdir(path, { mode });
   } catch (cause) {
     // Another process may have been faster.
     if (systemCode(cause) === "EEXIST" && (await isDirectory(path))) return;
@@ -137,7 +139,8 @@ export async function exists(path: string): Promise<boolean> {
 }
 
 async function writeBeside(path: string, bytes: Uint8Array | string, mode: number): Promise<string> {
-  await makeDirectory(dirname(path));
+  // What others may not read they need not list either.
+  await makeDirectory(dirname(path), (mode & 0o077) === 0 ? PRIVATE_DIRECTORY : 0o755);
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
   const handle = await open(temporary, "wx", mode);
   try {

@@ -6,12 +6,12 @@
  * foreign keys, and the pin of exactly this manifest.
  */
 import { randomBytes } from "node:crypto";
-import { statSync } from "node:fs";
-import { link, rm } from "node:fs/promises";
+import { existsSync, statSync } from "node:fs";
+import { chmod, link, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { HongbaoError, invariant, systemCode } from "../format/error.ts";
-import { makeDirectory, syncDirectory } from "./durable.ts";
+import { makeDirectory, PRIVATE_DIRECTORY, syncDirectory } from "./durable.ts";
 import { ledgerError } from "./ledger-error.ts";
 import { createTables, holdPin, type LedgerPin, readPin, recognise } from "./ledger-schema.ts";
 import type { ManifestFile } from "./manifest-file.ts";
@@ -51,10 +51,12 @@ async function makeOnce(path: string, file: ManifestFile): Promise<boolean> {
       `the ledger ${path} is a directory: give the path of a file`,
     );
   if (found !== undefined) return false;
-  await makeDirectory(dirname(path));
+  await makeDirectory(dirname(path), PRIVATE_DIRECTORY);
+  refuseLeftovers(path);
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
   try {
     fillFile(temporary, path, file);
+    await chmod(temporary, 0o640);
     // If we die here, the name does not exist yet; a stray temporary file is all that is left.
     await link(temporary, path);
   } catch (cause) {
@@ -66,6 +68,16 @@ async function makeOnce(path: string, file: ManifestFile): Promise<boolean> {
   // If we die here, a power loss may take a ledger that has acknowledged nothing yet.
   await syncDirectory(dirname(path));
   return true;
+}
+
+/** SQLite would take the log of another ledger for this one's, and mix the two without a word. */
+function refuseLeftovers(path: string): void {
+  const left = ["-wal", "-shm", "-journal"].map((suffix) => path + suffix).filter((name) => existsSync(name));
+  if (left.length > 0)
+    throw new HongbaoError(
+      "ledger_unavailable",
+      `there is no ledger ${path}, but ${left.join(" and ")} of an earlier one: put that ledger back, or move these files away with it`,
+    );
 }
 
 /** Closing the only connection brings everything from the log into the file, and syncs it. */

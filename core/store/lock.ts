@@ -6,7 +6,7 @@ import { closeSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { tryLock } from "fs-native-extensions";
 import { HongbaoError } from "../format/error.ts";
-import { makeDirectory } from "./durable.ts";
+import { makeDirectory, PRIVATE_DIRECTORY } from "./durable.ts";
 
 export interface Lock {
   release(): void;
@@ -17,7 +17,7 @@ export interface Lock {
  * @throws HongbaoError `locked` if another process (or this one) holds it
  */
 export async function takeLock(path: string, what: string): Promise<Lock> {
-  await makeDirectory(dirname(path));
+  await makeDirectory(dirname(path), PRIVATE_DIRECTORY);
   const fd = openSync(path, "a+", 0o600);
   if (!tryLock(fd)) {
     closeSync(fd);

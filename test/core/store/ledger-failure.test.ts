@@ -154,6 +154,24 @@ describe("a ledger whose file goes away", () => {
   });
 });
 
+describe("what an earlier ledger left", () => {
+  it.each(["-wal", "-shm", "-journal"])(
+    "a %s beside no ledger is never taken for the new one's",
+    async (suffix) => {
+      const mint = new Mint();
+      const path = join(temporaryDirectory(), "ledger.db");
+      writeFileSync(path + suffix, "the log of another ledger");
+      expect(await refused(newLedger(mint, path))).toMatchObject({
+        code: "ledger_unavailable",
+        message: expect.stringContaining(path + suffix),
+      });
+      expect(existsSync(path)).toBe(false);
+      rmSync(path + suffix);
+      (await newLedger(mint, path)).close();
+    },
+  );
+});
+
 /** Only root can become somebody else, and somebody else must be able to read the built files. */
 const canBeNobody =
   process.getuid?.() === 0 &&
@@ -186,6 +204,8 @@ describe.skipIf(!canBeNobody)("a user without rights", () => {
     const mint = new Mint();
     const ledger = await newLedger(mint, join(dir, "l.db"));
     ledger.record(0, J0, [mint.checked(0, 1, "ann")]);
+    // Only the owner and the group may read a ledger; here finance is given that right.
+    for (const suffix of ["", "-wal", "-shm"]) chmodSync(ledger.path + suffix, 0o644);
     chmodSync(dir, 0o555);
     const total = { packets: 1, cents: mint.cents(1) };
     expect(lastLine(asNobody(["read", ledger.path]))).toEqual({ totals: total, credits: 1 });
