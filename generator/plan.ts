@@ -8,8 +8,9 @@
  */
 import { createHash } from "node:crypto";
 import { ByteWriter } from "../core/format/bytes.ts";
-import { type Campaign, canonicalJson, SHARD_PACKETS_MAX } from "../core/format/campaign.ts";
+import { type Campaign, SHARD_PACKETS_MAX } from "../core/format/campaign.ts";
 import { invariant } from "../core/format/error.ts";
+import { canonicalJson } from "../core/format/json.ts";
 import { formatCents } from "../core/format/money.ts";
 import { apportion, apportionTiers } from "./apportion.ts";
 import { type Pool, resolvePools } from "./pools.ts";

@@ -12,8 +12,9 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { type Campaign, campaignSchema, canonicalJson, describeIssues } from "../core/format/campaign.ts";
+import { type Campaign, campaignSchema } from "../core/format/campaign.ts";
 import { HongbaoError, systemCode } from "../core/format/error.ts";
+import { canonicalJson, describeIssues } from "../core/format/json.ts";
 import type { EpochDir } from "../core/store/campaign-dir.ts";
 import { exists, publish, readSmallFile } from "../core/store/durable.ts";
 import type { LaneRecord } from "./lane.ts";

@@ -3,9 +3,9 @@
  * problem documents (RFC 9457) with stable codes.
  */
 import { z } from "zod";
-import { describeIssues } from "../../core/format/campaign.ts";
+import { describeIssues } from "../../core/format/json.ts";
 
-export const BODY_BYTES_MAX = 16 * 1024;
+const BODY_BYTES_MAX = 16 * 1024;
 /** A show config may carry many rounds. */
 export const SHOW_BODY_BYTES_MAX = 256 * 1024;
 export const IDEMPOTENCY_KEY_CHARS_MAX = 255;

@@ -1,3 +1,7 @@
+/**
+ * What crediting stands on, opened and held against each other before the first claim: the signed manifest,
+ * the settlement key of the same mint, and the ledger pinned to that manifest.
+ */
 import type { Manifest } from "../../core/format/manifest.ts";
 import { CampaignDir, type Roots } from "../../core/store/campaign-dir.ts";
 import { readMintKey } from "../../core/store/keystore.ts";

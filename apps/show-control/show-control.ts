@@ -5,8 +5,9 @@
  * The last config that was signed is kept beside the operator's data, because `shift` and `stop` are edits of
  * it. Nodes decide alone: a config that one node refused or missed can be pushed again at any time.
  */
-import { canonicalJson } from "../../core/format/campaign.ts";
+
 import { HongbaoError } from "../../core/format/error.ts";
+import { canonicalJson } from "../../core/format/json.ts";
 import { parseShow, type Show, type SignedShow } from "../../core/format/show.ts";
 import { signShow } from "../../core/format/signature.ts";
 import { CampaignDir, type Roots } from "../../core/store/campaign-dir.ts";
@@ -24,7 +25,7 @@ export interface ShowTarget {
   readonly keyFile?: string | undefined;
 }
 
-export interface Delivery {
+interface Delivery {
   readonly node: string;
   readonly outcome: "taken" | "not-newer" | "refused" | "unreachable";
   readonly detail: string;

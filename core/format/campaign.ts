@@ -4,9 +4,9 @@
  *
  * Whether the numbers are *possible* (budget against bounds, per ad) is the plan's question, not the format's.
  */
-import canonicalize from "canonicalize";
 import { z } from "zod";
-import { HongbaoError, invariant } from "./error.ts";
+import { HongbaoError } from "./error.ts";
+import { describeIssues } from "./json.ts";
 import { PACKET_CENTS_MAX } from "./money.ts";
 
 export const CAMPAIGN_ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
@@ -17,11 +17,9 @@ const PUBLIC_KEY = /^[A-Za-z0-9_-]{43}$/;
 
 /** Serials are unsigned 32-bit, shards and ads unsigned 16-bit. */
 export const SHARD_PACKETS_MAX = 0xffff_ffff;
-export const SHARDS_MAX = 0x1_0000;
+const SHARDS_MAX = 0x1_0000;
 /** Each lane of a shard has its share of the 256 packets that may be leased at once. */
 const ADS_MAX = 256;
-/** What a hostile body says comes back in part only. */
-const ISSUE_CHARS_MAX = 300;
 const TIERS_MAX = 1000;
 
 const packetCents = z.int().min(1).max(PACKET_CENTS_MAX);
@@ -130,7 +128,6 @@ export type Ad = Campaign["ads"][number];
 export type Split = z.output<typeof split>;
 export type PlainSplit = z.output<typeof plainSplit>;
 export type Mode = Campaign["mode"];
-export type Quota = Campaign["quota"];
 export const campaignSchema = campaign;
 
 /**
@@ -151,30 +148,6 @@ export function parseCampaign(text: string): Campaign {
       `the campaign file is invalid: ${describeIssues(result.error)}`,
     );
   return result.data;
-}
-
-/** RFC 8785 canonical JSON: one value, one spelling, so that it can be hashed and signed. */
-export function canonicalJson(value: unknown): string {
-  const text = canonicalize(value);
-  invariant(text !== undefined, "only JSON values are made canonical");
-  return text;
-}
-
-/** Every fault of a refused value in one line: `ads.1.id: ad 3 appears twice; …`. */
-export function describeIssues(error: z.ZodError): string {
-  return error.issues
-    .slice(0, 10)
-    .map((issue) => (issue.path.length > 0 ? `${issue.path.join(".")}: ${reason(issue)}` : reason(issue)))
-    .map((text) => (text.length > ISSUE_CHARS_MAX ? `${text.slice(0, ISSUE_CHARS_MAX)}…` : text))
-    .join("; ");
-}
-
-/** What the most frequent slips come to, in words; the schema's own message for all others. */
-function reason(issue: z.core.$ZodIssue): string {
-  if (issue.code === "unrecognized_keys") return `${issue.message}: remove it, or correct its spelling`;
-  if (issue.code !== "invalid_type") return issue.message;
-  if (issue.message.endsWith("received undefined")) return "is missing";
-  return issue.expected === "int" ? "must be a whole number" : issue.message;
 }
 
 function message(error: unknown): string {

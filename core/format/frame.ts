@@ -23,7 +23,7 @@ const SEGMENT_MAGIC = Buffer.from("hbjrnl\0\x01", "latin1");
 export const DURABLE_MAGIC = Buffer.from("hbdurabl", "latin1");
 
 /** A packet's hand-out. `request` is there if the client sent an Idempotency-Key. */
-export interface Issue {
+interface Issue {
   readonly lane: number;
   readonly position: number;
   readonly serial: number;
@@ -149,7 +149,7 @@ function frameCrc(
 }
 
 /** Body of a `durable` frame: magic 8 ‖ journal ID 16 ‖ offset u64 ‖ upTo u64 ‖ CRC-32 u32. */
-export const DURABLE_BODY_BYTES = 44;
+const DURABLE_BODY_BYTES = 44;
 
 /** @returns the statement whose body begins at `bytes`, read without the chain, or undefined. */
 export function decodeDurable(

@@ -13,7 +13,7 @@
 import { createCipheriv } from "node:crypto";
 import { invariant } from "./error.ts";
 
-export const MESSAGE_BYTES = 16;
+const MESSAGE_BYTES = 16;
 export const BATCH_MESSAGES_MAX = 4096;
 const NONCE_BYTES = 12;
 /** Two counter blocks a message: the tag's mask first, then the message's. */

@@ -12,8 +12,9 @@
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { CAMPAIGN_ID, canonicalJson } from "./campaign.ts";
+import { CAMPAIGN_ID } from "./campaign.ts";
 import { HongbaoError } from "./error.ts";
+import { canonicalJson } from "./json.ts";
 import { ROLES } from "./signature.ts";
 
 const key = z

@@ -6,8 +6,9 @@
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { CAMPAIGN_ID, canonicalJson, describeIssues } from "./campaign.ts";
+import { CAMPAIGN_ID } from "./campaign.ts";
 import { HongbaoError } from "./error.ts";
+import { canonicalJson, describeIssues } from "./json.ts";
 import { type SeedHeader, seedLayout } from "./seedfile.ts";
 import { campaignTag, type TokenScope } from "./token.ts";
 

@@ -3,7 +3,8 @@
  * finance read it; a node writes it once, when the shard is started for the first time.
  */
 import { z } from "zod";
-import { CAMPAIGN_ID, canonicalJson } from "./campaign.ts";
+import { CAMPAIGN_ID } from "./campaign.ts";
+import { canonicalJson } from "./json.ts";
 
 const u16 = z.int().min(0).max(0xffff);
 const ownerRecord = z.strictObject({

@@ -26,7 +26,7 @@ const MAC_BYTES = 16;
 export const WON_ENTRIES_MAX = 1000;
 const PASS_CHARS_MAX = Math.ceil(((11 + WON_ENTRIES_MAX * 8 + 2 * MAC_BYTES) * 4) / 3);
 
-export interface WonEntry {
+interface WonEntry {
   readonly epoch: number;
   readonly shard: number;
   readonly ad: number;

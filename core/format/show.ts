@@ -4,8 +4,9 @@
  * safety net when no command arrives.
  */
 import { z } from "zod";
-import { CAMPAIGN_ID, describeIssues } from "./campaign.ts";
+import { CAMPAIGN_ID } from "./campaign.ts";
 import { HongbaoError } from "./error.ts";
+import { describeIssues } from "./json.ts";
 import { ROLES } from "./signature.ts";
 
 export const SHOW_TEXT_MAX = 64 * 1024;

@@ -19,11 +19,9 @@ import { modeByte } from "./keyring.ts";
 import type { PacketId } from "./packet.ts";
 
 export const TOKEN_BYTES = 45;
-export const TOKEN_CHARS = 60;
 export const TOKEN_HEADER = 0x10;
 export const NONCE_AT = 1;
 export const SEALED_AT = 13;
-export const TAG_AT = 29;
 export const SEALED_BYTES = 16;
 export const CHECKSUM_BYTES = 6;
 
@@ -49,7 +47,7 @@ export interface Packet {
 }
 
 /** @returns SHA-256(campaign id); its first four bytes are the campaign's tag in nonces and file headers. */
-export function campaignHash(campaign: string): Uint8Array {
+function campaignHash(campaign: string): Uint8Array {
   return sha256(new TextEncoder().encode(campaign));
 }
 

@@ -1,3 +1,10 @@
+/**
+ * Reconcile: every packet of a campaign in exactly one state, its furthest, and every cent accounted for, from
+ * manifest, seeds, settlement key, journals and ledger. It only reads, and may run while the show runs.
+ *
+ * What makes the inputs another campaign's, or not readable at all, is refused (an exception). What is wrong
+ * inside them is a finding, and the rest is still accounted for.
+ */
 import { campaignTag } from "../../core/format/token.ts";
 import { CampaignDir, type Roots } from "../../core/store/campaign-dir.ts";
 import { exists } from "../../core/store/durable.ts";

@@ -171,13 +171,18 @@ const KEY_ROWS: readonly Row[] = [
     /is not a valid node key file \(shards\.0\.key\)/,
   ],
   [
-    "with other key bytes",
+    "with a flipped bit in the key",
     (s) => s.replace(KEY, /"key":"[\w-]{43}"/, `"key":"${OTHER_KEY}"`),
+    /node-0000\.key is damaged, its check does not hold: install the node key file again/,
+  ],
+  [
+    "for the right mint, with the key of another",
+    (s) => s.rewriteKey("node", KEY, (file) => ({ ...file, shards: [{ shard: 0, key: OTHER_KEY }] })),
     /the node's key does not open the tokens of shard 0: install the right key file/,
   ],
   [
     "with another operator",
-    (s) => s.replace(KEY, /"operator":"[\w-]{43}"/, `"operator":"${OTHER_KEY}"`),
+    (s) => s.rewriteKey("node", KEY, (file) => ({ ...file, publicKeys: { operator: OTHER_KEY } })),
     /is not the operator's signature over this manifest/,
   ],
 ];

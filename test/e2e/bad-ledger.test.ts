@@ -194,6 +194,11 @@ const KEY_ROWS: readonly [fault: string, spoil: (scene: Scene) => void, sentence
     (s) => s.copy(`${KEYS}/node-0000.key`, SETTLEMENT),
     /is not a valid settlement key file .*: install the right one/,
   ],
+  [
+    "flipped in its key",
+    (s) => s.replace(SETTLEMENT, /"settlementKey":"[\w-]{43}"/, `"settlementKey":"${"B".repeat(42)}A"`),
+    /settlement\.key is damaged, its check does not hold: install the settlement key file again/,
+  ],
   ["cut off", (s) => s.cut(SETTLEMENT, 99), /is not a settlement key file, it is not JSON: install it again/],
 ];
 

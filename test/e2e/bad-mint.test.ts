@@ -1,8 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
-import { killAll, run } from "./cli.ts";
+import { afterAll, describe, expect, it, vi } from "vitest";
+import { killAll, run, start } from "./cli.ts";
 import { expectRefusal, fingerprint, secretsBelow } from "./refusals.ts";
 import { campaignText } from "./stage.ts";
 
@@ -115,4 +115,21 @@ describe("a campaign that is minted again", () => {
   function publicKey(): string {
     return JSON.parse(readFileSync(join(cwd, "keys/gala/operator.key"), "utf8")).publicKey;
   }
+});
+
+describe("two generators at once", () => {
+  it("the second one is refused; the first one, killed, is resumed to the end", async () => {
+    const big = { ...JSON.parse(campaignText("big")), packets: 400_000, budgetCents: 40_000_000, shards: 4 };
+    writeFileSync(join(cwd, "big.json"), JSON.stringify(big));
+    const first = start(["generate", "big.json", "--workers", "1"], { cwd });
+    await vi.waitFor(() => expect(existsSync(join(cwd, "seeds/big/e1/minting"))).toBe(true), 10_000);
+    const second = await run(["generate", "big.json"], { cwd });
+    expectRefusal(second, 1, /the mint of campaign big is in use by another process .*: stop that one first/);
+    await first.kill();
+    expect(existsSync(join(cwd, "seeds/big/e1/manifest.json"))).toBe(false);
+    expectRefusal(await run(["reconcile", "big"], { cwd }), 2, /campaign big has no complete epoch/);
+    const resumed = await run(["generate", "big.json", "--resume", "--json"], { cwd });
+    expect(resumed.code, resumed.stderr).toBe(0);
+    expect(JSON.parse(resumed.stdout)).toMatchObject({ epoch: 1, packets: 400_000 });
+  });
 });

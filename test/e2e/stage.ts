@@ -7,6 +7,7 @@ import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
+import { formatKeyFile, type KeyFile, type KeyFileKind, parseKeyFile } from "../../core/format/keyfile.ts";
 import { run, startNode } from "./cli.ts";
 import { fingerprint, secretsBelow } from "./refusals.ts";
 
@@ -140,6 +141,11 @@ export class Scene {
     const spoiled = text.replace(what, by);
     expect(spoiled).not.toBe(text);
     this.write(path, spoiled);
+  }
+
+  /** Puts another key into a key file, as somebody would who knows the format: its check holds. */
+  rewriteKey<K extends KeyFileKind>(kind: K, path: string, change: (file: KeyFile<K>) => KeyFile<K>): void {
+    this.write(path, formatKeyFile(change(parseKeyFile(kind, this.read(path).toString("utf8"), path))));
   }
 
   /** Takes the fault away: what was spoiled is as it was, all else is as the programs left it. */

@@ -14,7 +14,7 @@ export interface Minted {
   remove(): void;
 }
 
-export const baseCampaign = {
+const baseCampaign = {
   campaign: "gala-test",
   mode: "test",
   budgetCents: 40_000,

@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { formatKeyFile, keyText, parseKeyFile } from "../../../core/format/keyfile.ts";
 import { segmentPath } from "../../../core/store/journal-reader.ts";
 import { approve } from "../../../generator/approve.ts";
 import { newKey } from "../../../generator/keys.ts";
@@ -197,8 +198,8 @@ describe("what a node refuses to serve", () => {
     put(readFileSync(other.epochDir.nodeKey(0), "utf8"));
     await expect(serve(minted)).rejects.toMatchObject({ code: "key_mismatch" });
     other.remove();
-    const { shards } = JSON.parse(own) as { shards: [{ key: string }] };
-    put(own.replace(shards[0].key, Buffer.alloc(32, 7).toString("base64url")));
+    const file = parseKeyFile("node", own, path);
+    put(formatKeyFile<"node">({ ...file, shards: [{ shard: 0, key: keyText(Buffer.alloc(32, 7)) }] }));
     await expect(serve(minted)).rejects.toMatchObject({ code: "key_mismatch" });
     put(own);
     node = await serve(minted);

@@ -14,7 +14,7 @@ import { signShow } from "../../../core/format/signature.ts";
 import { readKeyFile } from "../../../core/store/keystore.ts";
 import type { Minted } from "../../fakes/minted.ts";
 
-export interface Answer {
+interface Answer {
   readonly status: number;
   readonly body: Record<string, unknown>;
   readonly headers: Headers;

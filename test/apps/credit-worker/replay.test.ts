@@ -8,6 +8,7 @@ import { describe, expect, it } from "vitest";
 import { replayJournals } from "../../../apps/credit-worker/replay.ts";
 import type { Claim } from "../../../core/format/claim.ts";
 import type { Frame } from "../../../core/format/frame.ts";
+import { formatKeyFile } from "../../../core/format/keyfile.ts";
 import { CampaignDir } from "../../../core/store/campaign-dir.ts";
 import { segmentPath } from "../../../core/store/journal-reader.ts";
 import {
@@ -167,7 +168,7 @@ describe("the books are refused before the first claim", () => {
     const { chmodSync, writeFileSync } = await import("node:fs");
     const key = new CampaignDir(roots, campaign).epoch(1).settlementKey;
     chmodSync(key, 0o600);
-    writeFileSync(key, JSON.stringify(new Mint(options).settlement));
+    writeFileSync(key, formatKeyFile(new Mint(options).settlement));
     const error = await refused(replay());
     expect([error.code, error.message]).toEqual([code, expect.stringMatching(why)]);
     expect(existsSync(path)).toBe(false);
