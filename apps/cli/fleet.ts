@@ -12,7 +12,11 @@ import { EMBEDDED_QUEUE, type Environment, FLEET, queueAddress } from "./setting
 
 const START_MS_MAX = 60_000;
 const STOP_MS_MAX = 20_000;
-const RESTART_MS = 500;
+/** A program that dies again and again is started ever more slowly: each start of a node may burn a few packets. */
+const RESTART_MS_MIN = 500;
+const RESTART_MS_MAX = 30_000;
+/** Who ran this long is healthy: the next death is the first one again. */
+const HEALTHY_MS = 60_000;
 
 export interface FleetOptions {
   readonly roots: Roots;
@@ -102,6 +106,8 @@ class Program {
   private readonly fail: (error: HongbaoError) => void;
   private readonly warned = new Set<string>();
   private wasReady = false;
+  private restartMs = RESTART_MS_MIN;
+  private readyAtMs = Number.POSITIVE_INFINITY;
   private child: ChildProcess | undefined;
   private stopping = false;
 
@@ -137,6 +143,7 @@ class Program {
         clearTimeout(timer);
         this.url = ready.url ?? "";
         this.wasReady = true;
+        this.readyAtMs = performance.now();
         resolve();
       });
       // Not "exit", which may come before the last message.
@@ -186,13 +193,16 @@ class Program {
       this.fail(reason);
       return;
     }
+    if (performance.now() - this.readyAtMs > HEALTHY_MS) this.restartMs = RESTART_MS_MIN;
+    this.readyAtMs = Number.POSITIVE_INFINITY;
     if (this.wasReady && !this.warned.has(reason.message))
       this.options.warn(`${reason.message}; it is started again`);
     this.warned.add(reason.message);
     setTimeout(() => {
       // A start that fails again comes back here through its own exit.
       if (!this.stopping) this.start().catch(() => {});
-    }, RESTART_MS);
+    }, this.restartMs);
+    this.restartMs = Math.min(RESTART_MS_MAX, this.restartMs * 2);
   }
 
   /** What a program says when it refuses to start or cannot go on. */

@@ -41,7 +41,7 @@ beforeAll(async () => {
 });
 
 describe("a live campaign is not minted", () => {
-  it.each([
+  it.concurrent.each([
     [
       "without a key",
       ["live.json"],
@@ -81,7 +81,7 @@ describe("a live campaign that only the operator has signed", () => {
     secrets = secretsBelow(cwd);
   });
 
-  it.each([
+  it.concurrent.each([
     ["served", ["node", ...NODE, "--port", "0"], {}],
     ["credited", ["credit", "--campaign", "live-gala"], QUEUE],
     ["reconciled", ["reconcile", "live-gala"], {}],
@@ -92,7 +92,7 @@ describe("a live campaign that only the operator has signed", () => {
     expectRefusal(await hongbao(args, { ...env }), 2, sentence, secrets);
   });
 
-  it.each([
+  it.concurrent.each([
     [
       "the operator's key",
       "operator.key",

@@ -40,15 +40,9 @@ const NUMBERS: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
     /can carry at most 3960 cents, the budget is 4000: lower budgetCents to 3960, or raise packets to 41, or raise maxCents to 100/,
   ],
   ["no packets", (c) => Object.assign(c, { packets: 0 }), /packets: Too small/],
-  ["fewer than no packets", (c) => Object.assign(c, { packets: -1 }), /packets: Too small/],
   ["no budget", (c) => Object.assign(c, { budgetCents: 0 }), /budgetCents: Too small/],
   ["half a cent", (c) => Object.assign(c, { budgetCents: 4000.5 }), /budgetCents: must be a whole number/],
   ["half a packet", (c) => Object.assign(c, { packets: 40.5 }), /packets: must be a whole number/],
-  [
-    "half a cent at least",
-    (c) => Object.assign(c.split, { minCents: 0.5 }),
-    /minCents: must be a whole number/,
-  ],
   [
     "a budget in words",
     (c) => Object.assign(c, { budgetCents: "4000" }),
@@ -94,11 +88,6 @@ const NUMBERS: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
     /the tiers of the campaign hold 41 packets, but it has 40: raise packets to 41/,
   ],
   [
-    "tiers without a rest",
-    (c) => Object.assign(c, { split: { rule: "tiers", tiers: [{ cents: 1, count: 1 }] } }),
-    /split: rest: rule must be one of/,
-  ],
-  [
     "an unknown rule",
     (c) => Object.assign(c.split, { rule: "lucky" }),
     /rule must be one of fixed, uniform, double-mean, bell, tiers/,
@@ -110,7 +99,6 @@ const ADS: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
   ["no ads", (c) => Object.assign(c, { ads: [] }), /ads: Too small/],
   ["an ad twice", (_, _tea, carps) => Object.assign(carps, { id: 1 }), /ads\.1\.id: ad 1 appears twice/],
   ["ad 0", (_, tea) => Object.assign(tea, { id: 0 }), /ads\.0\.id: Too small/],
-  ["an ad without weight", (_, tea) => Object.assign(tea, { weight: 0 }), /ads\.0\.weight: Too small/],
   ["an ad without a name", (_, tea) => Object.assign(tea, { name: "" }), /ads\.0\.name: Too small/],
   [
     "a name that moves the cursor",
@@ -175,11 +163,6 @@ const REST: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
     (c) => Object.assign(c.split, { min: 1 }),
     /split: Unrecognized key: "min"/,
   ],
-  [
-    "a misspelt key of the quota",
-    (c) => Object.assign(c, { quota: { perHour: 1 } }),
-    /quota: Unrecognized key: "perHour"/,
-  ],
   ["no quota for a user", (c) => Object.assign(c, { quota: { perUser: 0 } }), /quota\.perUser: Too small/],
   [
     "nothing in it",
@@ -192,11 +175,6 @@ const REST: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
     "a date past",
     (c) => Object.assign(c, { expiresAt: "2020-01-01T00:00:00Z" }),
     /expiresAt 2020-01-01T00:00:00Z is in the past: .* set a later time/,
-  ],
-  [
-    "a day that does not exist",
-    (c) => Object.assign(c, { expiresAt: "2040-02-30T00:00:00Z" }),
-    /expiresAt: must be a time such as 2027-02-07T00:00:00Z/,
   ],
   [
     "a time without a zone",

@@ -14,6 +14,7 @@ let stage: Stage;
 let scene: Scene;
 let node: Daemon;
 let url: string;
+let files = 0;
 
 beforeAll(async () => {
   stage = await Stage.play();
@@ -39,10 +40,11 @@ function config(version: number, more: object = {}): string {
 
 /** Writes a show config and pushes it. */
 async function set(text: string, args: string[] = [], env: Record<string, string> = {}): Promise<Ended> {
-  writeFileSync(scene.at("show.json"), text);
+  const file = `show-${++files}.json`;
+  writeFileSync(scene.at(file), text);
   const target = args.includes("--node") ? [] : ["--node", url];
   const campaign = args.includes("--campaign") ? [] : ["--campaign", "gala"];
-  return await run(["show", "set", "show.json", ...campaign, ...target, ...args], { cwd: scene.dir, env });
+  return await run(["show", "set", file, ...campaign, ...target, ...args], { cwd: scene.dir, env });
 }
 
 async function onAir(): Promise<unknown> {
@@ -56,7 +58,7 @@ describe("before anything was set", () => {
   });
 });
 
-describe("show set refuses", () => {
+describe.concurrent("show set refuses", () => {
   it.each([
     ["no JSON", "campaign: gala", [], /the show config is not JSON/],
     [
@@ -215,7 +217,7 @@ describe("a node with a damaged show config of its own", () => {
   });
 });
 
-describe("inspect", () => {
+describe.concurrent("inspect", () => {
   const inspect = (token: string, env: Record<string, string> = {}) =>
     run(["inspect", token, "--json"], { cwd: stage.dir, env });
 
