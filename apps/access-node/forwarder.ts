@@ -7,9 +7,12 @@
  * Claims are sent to one ledger by name, never to whoever reads the queue. Which one, the node asks before it
  * sends any, and again every minute: another one than before means that the ledger was lost, and everything is
  * sent again to the new one from the journal's beginning. Two that both answer would both pay: then nothing more
- * is sent until somebody has stopped one of them and started the node again.
+ * is sent until somebody has stopped one of them and started the node again. The answer also tells what the
+ * ledger holds of this journal: less than it acknowledged means that an older copy of it was restored, more than
+ * the journal has that the journal is one, and another journal that somebody else serves this shard.
  */
-import { decodeAck } from "../../core/format/claim-batch.ts";
+import { type Acknowledgement, decodeAck } from "../../core/format/claim-batch.ts";
+import { HongbaoError } from "../../core/format/error.ts";
 import type { Frame } from "../../core/format/frame.ts";
 import type { Journal } from "../../core/store/journal.ts";
 import { type JournalReader, openJournalReader } from "../../core/store/journal-reader.ts";
@@ -38,7 +41,7 @@ export interface ForwarderOptions {
   readonly monotonicMs: () => number;
   /** Something that an engineer must know: a ledger was replaced, or there are two. */
   readonly alarm: (message: string) => void;
-  /** The journal cannot be read: the node must stop. */
+  /** The journal cannot be read, or is not the shard's: the node must stop. */
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -48,8 +51,8 @@ export class Forwarder {
   private position: number;
   private window: Shipment[] = [];
   private question: Shipment | undefined;
-  /** Ledgers that answered the questions of this round, hex. */
-  private answers: string[] = [];
+  /** Answers to the questions of this round. */
+  private answers: Acknowledgement[] = [];
   /** Ledgers that this process has sent claims to and left, hex. */
   private readonly left = new Set<string>();
   private askAtMs = 0;
@@ -100,7 +103,7 @@ export class Forwarder {
     if (ack === undefined || sent === undefined) return;
     if (sent === this.question) {
       this.question = undefined;
-      this.answers.push(Buffer.from(ack.ledgerId).toString("hex"));
+      this.answers.push(ack);
     } else if (sent.forLedger.equals(ack.ledgerId)) {
       sent.acknowledged = true;
       this.advance();
@@ -185,7 +188,32 @@ export class Forwarder {
     }
     this.question = undefined;
     this.askAtMs = this.options.monotonicMs() + ASK_AGAIN_MS;
-    return this.stopping ? undefined : this.believe(new Set(this.answers), wasContradicted);
+    if (this.stopping) return undefined;
+    const names = new Set(this.answers.map(({ ledgerId }) => Buffer.from(ledgerId).toString("hex")));
+    const ledgerId = this.believe(names, wasContradicted);
+    if (ledgerId !== undefined) this.hold(this.answers.at(-1));
+    return ledgerId;
+  }
+
+  /** Holds the ledger's word on this journal against the journal. @throws HongbaoError `owned_elsewhere` */
+  private hold(answer: Acknowledgement | undefined): void {
+    if (answer === undefined) return;
+    if (answer.standing === "other-journal")
+      throw new HongbaoError(
+        "owned_elsewhere",
+        "the ledger knows another journal of this shard: another node has served these packets; stop this one, and serve the shard from that journal",
+      );
+    if (answer.settledUpTo > this.options.journal.appendedOffset)
+      throw new HongbaoError(
+        "owned_elsewhere",
+        `the ledger holds claims of this journal up to offset ${answer.settledUpTo}, but it ends at ${this.options.journal.appendedOffset}: this is an older copy; restore the journal itself`,
+      );
+    if (answer.settledUpTo >= this.position) return;
+    this.options.alarm(
+      `the ledger vouches for this journal only up to offset ${answer.settledUpTo}, not ${this.position}: everything behind is sent again`,
+    );
+    this.position = answer.settledUpTo;
+    this.note();
   }
 
   private believe(answers: ReadonlySet<string>, wasContradicted: boolean): Buffer | undefined {

@@ -7,7 +7,14 @@
  */
 import type { Logger } from "pino";
 import type { Claim } from "../../core/format/claim.ts";
-import { ANY_LEDGER, batchHash, decodeBatch, encodeAck, peekBatch } from "../../core/format/claim-batch.ts";
+import {
+  ANY_LEDGER,
+  batchHash,
+  decodeBatch,
+  encodeAck,
+  type JournalRange,
+  peekBatch,
+} from "../../core/format/claim-batch.ts";
 import type { CheckedClaim, ClaimOutcome } from "../../core/store/ledger-claim.ts";
 import type { Books } from "./books.ts";
 import type { Clock } from "./clock.ts";
@@ -17,8 +24,9 @@ import { whileLocked } from "./patience.ts";
 /** not-ours: of no campaign, epoch or shard of this manifest; forged: not under the shard's wire key. */
 export type DropReason = "not-ours" | "forged" | "wrong-journal";
 
+/** "refused": the shard has another journal in this ledger; the node is told so. */
 export type CreditAnswer =
-  | { readonly outcome: "acknowledged"; readonly ack: Uint8Array }
+  | { readonly outcome: "acknowledged" | "refused"; readonly ack: Uint8Array }
   | { readonly outcome: "dropped"; readonly why: DropReason };
 
 /** How claims were answered: disjoint, together all claims of acknowledged batches. */
@@ -66,18 +74,22 @@ export class Crediting {
     const wireKey = checker.wireKey(range.shard);
     const batch = decodeBatch(wireKey, bytes);
     if (batch === undefined) return this.drop("forged", range.shard);
-    const { ledgerId } = ledger.pin;
-    if (ledgerId.equals(batch.forLedger) || Buffer.from(ANY_LEDGER).equals(batch.forLedger)) {
-      const tally = await this.settle(batch.shard, batch.journalId, batch.claims);
-      if (tally === "wrong-journal") return this.drop("wrong-journal", batch.shard);
-      this.stats.batches++;
-    }
+    const isForUs =
+      ledger.pin.ledgerId.equals(batch.forLedger) || Buffer.from(ANY_LEDGER).equals(batch.forLedger);
     // A batch for another ledger is answered with this one's name, and nothing of it is credited.
+    const claims = isForUs ? batch.claims : [];
+    const tally = await this.settle(batch.shard, batch.journalId, claims, isForUs ? batch : undefined);
+    if (tally === "wrong-journal") this.warnOf("wrong-journal", batch.shard);
+    else if (isForUs) this.stats.batches++;
     // If we die here, the claims are settled and unacknowledged: the batch comes again and finds "exists".
-    return {
-      outcome: "acknowledged",
-      ack: encodeAck(wireKey, { ...batch, ledgerId, batchHash: batchHash(bytes) }),
+    const ack = {
+      ...batch,
+      ledgerId: ledger.pin.ledgerId,
+      batchHash: batchHash(bytes),
+      standing: tally === "wrong-journal" ? ("other-journal" as const) : ("own-journal" as const),
+      settledUpTo: tally === "wrong-journal" ? 0 : ledger.settledUpTo(batch.shard),
     };
+    return { outcome: tally === "wrong-journal" ? "refused" : "acknowledged", ack: encodeAck(wireKey, ack) };
   }
 
   /** Claims of one shard's journal into the ledger, in slices at the pace. Settling them again is harmless. */
@@ -85,6 +97,7 @@ export class Crediting {
     shard: number,
     journalId: Uint8Array,
     claims: readonly Claim[],
+    range?: JournalRange,
   ): Promise<Tally | "wrong-journal"> {
     const { pace } = this.world;
     const checked = this.books.checker.check(shard, claims);
@@ -93,16 +106,22 @@ export class Crediting {
     for (let at = 0; at === 0 || at < checked.length; at += pace.sliceClaims) {
       await pace.ready();
       const slice = checked.slice(at, at + pace.sliceClaims);
-      const outcomes = await this.record(shard, journalId, slice);
+      const isLast = at + pace.sliceClaims >= checked.length;
+      const outcomes = await this.record(shard, journalId, slice, isLast ? range : undefined);
       if (outcomes === "wrong-journal") return outcomes;
       this.count(shard, slice, outcomes, tally);
     }
     return tally;
   }
 
-  private record(shard: number, journalId: Uint8Array, slice: readonly CheckedClaim[]) {
+  private record(
+    shard: number,
+    journalId: Uint8Array,
+    slice: readonly CheckedClaim[],
+    range: JournalRange | undefined,
+  ) {
     const { clock, log } = this.world;
-    return whileLocked(() => this.books.ledger.record(shard, journalId, slice), clock, {
+    return whileLocked(() => this.books.ledger.record(shard, journalId, slice, range), clock, {
       onLocked: (err) => log.warn({ err }, "the ledger is locked: crediting waits"),
       onFreed: () => log.info("the ledger is free again: crediting goes on"),
     });
@@ -141,6 +160,11 @@ export class Crediting {
   }
 
   private drop(why: DropReason, shard?: number): CreditAnswer {
+    this.warnOf(why, shard);
+    return { outcome: "dropped", why };
+  }
+
+  private warnOf(why: DropReason, shard?: number): void {
     const count = ++this.stats.dropped[why];
     // Anybody who reaches the queue can send such batches: log the 1st, 2nd, 4th, 8th … of a kind.
     if ((count & (count - 1)) === 0)
@@ -148,7 +172,6 @@ export class Crediting {
         { why, shard, count },
         "a batch was dropped: nothing of it is credited or acknowledged",
       );
-    return { outcome: "dropped", why };
   }
 }
 

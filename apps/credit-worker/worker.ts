@@ -99,7 +99,7 @@ class RunningWorker implements CreditWorker {
     this.inHand = work.catch(() => {});
     try {
       const answer = await work;
-      if (answer.outcome === "acknowledged") return answer.ack;
+      if (answer.outcome !== "dropped") return answer.ack;
     } catch (error) {
       if (!this.cut.signal.aborted) this.fail(error);
       throw error;

@@ -5,7 +5,7 @@
  *     batch   1 ‖ campaign tag u32 ‖ epoch u16 ‖ shard u16 ‖ journal ID 16 ‖ from u64 ‖ to u64
  *             ‖ ledger ID 16 ‖ count u32 ‖ claims (token 45 ‖ user ‖ device ‖ at ms u64) ‖ HMAC-SHA-256 32
  *     ack     1 ‖ campaign tag u32 ‖ epoch u16 ‖ shard u16 ‖ journal ID 16 ‖ from u64 ‖ to u64
- *             ‖ ledger ID 16 ‖ SHA-256 of the batch 32 ‖ HMAC-SHA-256 32
+ *             ‖ ledger ID 16 ‖ SHA-256 of the batch 32 ‖ standing u8 ‖ settled up to u64 ‖ HMAC-SHA-256 32
  *
  * [from, to) is a range of journal offsets; acknowledged ranges move the forwarder's position. A batch is meant for
  * one ledger: any other only answers with its own name and credits nothing, so that two ledgers behind one queue
@@ -20,17 +20,22 @@ import { TOKEN_BYTES } from "./token.ts";
 
 const VERSION = 1;
 const MAC_BYTES = 32;
+const STANDINGS = ["own-journal", "other-journal"] as const;
 export const BATCH_CLAIMS_MAX = 1000;
 
+/** Stream offsets of a journal: [from, to). */
+export interface JournalRange {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** The journal range that a batch carries and an acknowledgement answers. */
-export interface BatchRange {
+export interface BatchRange extends JournalRange {
   readonly campaignTag: number;
   readonly epoch: number;
   readonly shard: number;
   /** 16 bytes */
   readonly journalId: Uint8Array;
-  readonly from: number;
-  readonly to: number;
 }
 
 /** A batch for whichever ledger is there. Nodes never send claims so. */
@@ -47,6 +52,10 @@ export interface Acknowledgement extends BatchRange {
   readonly ledgerId: Uint8Array;
   /** SHA-256 of the batch's bytes, MAC included. */
   readonly batchHash: Uint8Array;
+  /** "other-journal": the ledger knows another journal of this shard, and takes nothing from this one. */
+  readonly standing: "own-journal" | "other-journal";
+  /** Every claim of the journal below this offset has its answer in the ledger. */
+  readonly settledUpTo: number;
 }
 
 export function encodeBatch(wireKey: Uint8Array, batch: ClaimBatch): Buffer {
@@ -89,7 +98,7 @@ export function decodeBatch(wireKey: Uint8Array, bytes: Uint8Array): ClaimBatch 
 export function encodeAck(wireKey: Uint8Array, ack: Acknowledgement): Buffer {
   const bytes = new ByteWriter(160);
   writeRange(bytes, ack);
-  bytes.bytes(ack.ledgerId).bytes(ack.batchHash);
+  bytes.bytes(ack.ledgerId).bytes(ack.batchHash).u8(STANDINGS.indexOf(ack.standing)).u64(ack.settledUpTo);
   return withMac(wireKey, "hongbao.ack.v1", bytes);
 }
 
@@ -98,9 +107,13 @@ export function decodeAck(wireKey: Uint8Array, bytes: Uint8Array): Acknowledgeme
   if (body === undefined) return undefined;
   return attempt(() => {
     const reader = new ByteReader(body);
-    const ack = { ...readRange(reader), ledgerId: reader.bytes(ID_BYTES), batchHash: reader.bytes(32) };
+    const range = readRange(reader);
+    const [ledgerId, hash] = [reader.bytes(ID_BYTES), reader.bytes(32)];
+    const standing = STANDINGS[reader.u8()];
+    if (standing === undefined) throw new RangeError("unknown standing");
+    const settledUpTo = reader.u64();
     reader.end();
-    return ack;
+    return { ...range, ledgerId, batchHash: hash, standing, settledUpTo };
   });
 }
 

@@ -34,7 +34,9 @@ const TABLES = `
 
   CREATE TABLE journal (
     shard           INTEGER PRIMARY KEY CHECK (shard BETWEEN 0 AND 65535),
-    journal_id      BLOB    NOT NULL UNIQUE CHECK (length(journal_id) = 16)
+    journal_id      BLOB    NOT NULL UNIQUE CHECK (length(journal_id) = 16),
+    -- Every claim of the journal below this offset has its answer here.
+    settled_up_to   INTEGER NOT NULL DEFAULT 0 CHECK (settled_up_to >= 0)
   ) STRICT;
 
   CREATE TABLE account (

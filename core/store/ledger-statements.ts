@@ -19,6 +19,12 @@ export type Statements = ReturnType<typeof prepareStatements>;
 export function prepareStatements(db: Database) {
   return {
     journal: db.prepare<[shard: number], Buffer>("SELECT journal_id FROM journal WHERE shard = ?").pluck(),
+    settledUpTo: db
+      .prepare<[shard: number], number>("SELECT settled_up_to FROM journal WHERE shard = ?")
+      .pluck(),
+    advance: db.prepare<[to: number, shard: number, from: number]>(
+      "UPDATE journal SET settled_up_to = max(settled_up_to, ?) WHERE shard = ? AND settled_up_to >= ?",
+    ),
     pinJournal: db.prepare<[shard: number, journalId: Uint8Array]>(
       "INSERT INTO journal (shard, journal_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
     ),

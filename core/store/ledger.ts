@@ -8,6 +8,7 @@
  */
 import { type Stats, statSync } from "node:fs";
 import type { Transaction } from "better-sqlite3";
+import type { JournalRange } from "../format/claim-batch.ts";
 import { HongbaoError, invariant } from "../format/error.ts";
 import { addCents, cents } from "../format/money.ts";
 import { readTokenNonce } from "../format/token.ts";
@@ -39,7 +40,12 @@ export async function openLedger(address: LedgerAddress, file: ManifestFile): Pr
 }
 
 type Recorded = ClaimOutcome[] | "wrong-journal";
-type Apply = (shard: number, journalId: Uint8Array, claims: readonly CheckedClaim[]) => Recorded;
+type Apply = (
+  shard: number,
+  journalId: Uint8Array,
+  claims: readonly CheckedClaim[],
+  range: JournalRange | undefined,
+) => Recorded;
 
 export class Ledger {
   readonly pin: LedgerPin;
@@ -67,15 +73,21 @@ export class Ledger {
    * Answers claims of one shard, in order, in one transaction; durable when it returns.
    *
    * @param journalId 16 bytes; the shard's first call pins it
+   * @param range the journal range that these claims complete: a contiguous one moves `settledUpTo`
    * @returns one outcome a claim, or "wrong-journal" (nothing done) if the shard belongs to another journal
    * @throws HongbaoError `ledger_unavailable` (see `isLedgerLocked`), `corrupt_ledger`; nothing was done
    */
-  record(shard: number, journalId: Uint8Array, claims: readonly CheckedClaim[]): Recorded {
+  record(
+    shard: number,
+    journalId: Uint8Array,
+    claims: readonly CheckedClaim[],
+    range?: JournalRange,
+  ): Recorded {
     try {
       this.holdFile();
       // If we die before the commit, nothing happened and the batch comes again; if we die behind it, the
       // batch comes again and finds its answers.
-      return this.transaction.immediate(shard, journalId, claims);
+      return this.transaction.immediate(shard, journalId, claims, range);
     } catch (cause) {
       throw ledgerError(cause, this.path);
     }
@@ -85,7 +97,21 @@ export class Ledger {
     this.db.close();
   }
 
-  private apply(shard: number, journalId: Uint8Array, claims: readonly CheckedClaim[]): Recorded {
+  /** Stream offset of the shard's journal below which every claim has its answer in this ledger. */
+  settledUpTo(shard: number): number {
+    try {
+      return this.sql.settledUpTo.get(shard) ?? 0;
+    } catch (cause) {
+      throw ledgerError(cause, this.path);
+    }
+  }
+
+  private apply(
+    shard: number,
+    journalId: Uint8Array,
+    claims: readonly CheckedClaim[],
+    range: JournalRange | undefined,
+  ): Recorded {
     if (!this.holdsJournal(shard, journalId)) return "wrong-journal";
     let dueCents = cents(0);
     let created = 0;
@@ -99,6 +125,7 @@ export class Ledger {
       return outcome;
     });
     if (created > 0) this.debitEscrow(dueCents, created);
+    if (range) this.sql.advance.run(range.to, shard, range.from);
     return outcomes;
   }
 

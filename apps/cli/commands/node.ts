@@ -29,31 +29,29 @@ export const nodeCommand: Command<NodeFlags> = {
         describe: "Test campaigns: one unpaced round until a signed show config comes",
       }),
   async run(flags, terminal) {
+    const options = {
+      roots: roots(flags, terminal.env),
+      campaign: flags.campaign,
+      shard: flags.shard,
+      epoch: flags.epoch,
+      port: port(flags.port, terminal.env, 8080),
+      host: flags.host,
+      openNow: flags.openNow,
+      queue: queueAddress(terminal.env),
+    };
     const { openLog } = await import("../log.ts");
     const log = openLog("node", flags, terminal);
     // From the first moment on: a node that is told to stop while it starts stops cleanly once it has.
     const stopRequested = terminal.stopRequested();
     const { runNode } = await import("../../access-node/node.ts");
-    const node = await runNode(
-      {
-        roots: roots(flags, terminal.env),
-        campaign: flags.campaign,
-        shard: flags.shard,
-        epoch: flags.epoch,
-        port: port(flags.port, terminal.env, 8080),
-        host: flags.host,
-        openNow: flags.openNow,
-        queue: queueAddress(terminal.env),
+    const node = await runNode(options, {
+      log,
+      onFailure: (error) => {
+        log.fatal({ err: error }, "the node stops at once");
+        terminal.refuse(error);
+        process.exit(1);
       },
-      {
-        log,
-        onFailure: (error) => {
-          log.fatal({ err: error }, "the node stops at once");
-          terminal.refuse(error);
-          process.exit(1);
-        },
-      },
-    );
+    });
     terminal.out(
       flags.json
         ? `${JSON.stringify({ url: node.url, shard: flags.shard })}\n`

@@ -3,7 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Forwarder } from "../../../apps/access-node/forwarder.ts";
-import { batchHash, type ClaimBatch, decodeBatch, encodeAck } from "../../../core/format/claim-batch.ts";
+import {
+  type Acknowledgement,
+  batchHash,
+  type ClaimBatch,
+  decodeBatch,
+  encodeAck,
+} from "../../../core/format/claim-batch.ts";
 import type { Frame } from "../../../core/format/frame.ts";
 import { Journal } from "../../../core/store/journal.ts";
 import { openJournalReader } from "../../../core/store/journal-reader.ts";
@@ -26,6 +32,9 @@ let refuse: boolean;
 /** Ledgers that take turns at answering the node's questions. */
 let present: Buffer[];
 let questions: number;
+/** What the ledger says of this journal. */
+let word: { standing: Acknowledgement["standing"]; settledUpTo: number | undefined };
+let failures: unknown[];
 let alarms: string[];
 let nowMs: number;
 
@@ -33,6 +42,7 @@ beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), "forwarder-"));
   await Journal.create(dir, { campaignTag: 1, epoch: 1, shard: 0 });
   present = [LEDGER];
+  word = { standing: "own-journal", settledUpTo: undefined };
   await start();
 });
 afterEach(async () => {
@@ -62,6 +72,7 @@ async function start(): Promise<void> {
   refuse = false;
   nowMs = 0;
   questions = 0;
+  failures = [];
   alarms = [];
   forwarder = new Forwarder({
     dir,
@@ -72,7 +83,7 @@ async function start(): Promise<void> {
     append: (frame) => journal.append(frame),
     monotonicMs: () => nowMs,
     alarm: (message) => alarms.push(message),
-    onFailure: options.onFailure,
+    onFailure: (error) => failures.push(error),
   });
   forwarder.start({
     connected: true,
@@ -117,7 +128,9 @@ function answer(
   bytes: Uint8Array,
   ledgerId: Buffer,
 ): void {
-  const ack = encodeAck(wireKey, { ...range, ledgerId, batchHash: batchHash(bytes) });
+  // Without a word of its own the ledger holds what it acknowledged: the position that the question is asked at.
+  const settledUpTo = word.settledUpTo ?? range.from;
+  const ack = encodeAck(wireKey, { ...range, ...word, settledUpTo, ledgerId, batchHash: batchHash(bytes) });
   setImmediate(() => forwarder.acknowledge(ack));
 }
 
@@ -129,7 +142,15 @@ function acknowledge(index: number, ledgerId = LEDGER): void {
   const one = batches()[index];
   if (one === undefined) throw new Error(`no batch ${index}`);
   const { claims: _, forLedger: __, ...range } = one.batch;
-  forwarder.acknowledge(encodeAck(wireKey, { ...range, ledgerId, batchHash: batchHash(one.bytes) }));
+  forwarder.acknowledge(
+    encodeAck(wireKey, {
+      ...range,
+      ledgerId,
+      batchHash: batchHash(one.bytes),
+      standing: "own-journal",
+      settledUpTo: 0,
+    }),
+  );
 }
 
 async function acknowledgedUpTo(): Promise<number> {
@@ -185,7 +206,13 @@ describe("forwarder (invariant 7)", () => {
     const [one] = batches();
     if (one === undefined) throw new Error("one batch was sent");
     const { claims: _, forLedger: __, ...range } = one.batch;
-    const ack = { ...range, ledgerId: LEDGER, batchHash: batchHash(one.bytes) };
+    const ack = {
+      ...range,
+      ledgerId: LEDGER,
+      batchHash: batchHash(one.bytes),
+      standing: "own-journal" as const,
+      settledUpTo: 0,
+    };
     forwarder.acknowledge(encodeAck(Buffer.alloc(32, 9), ack));
     forwarder.acknowledge(encodeAck(wireKey, { ...ack, to: ack.to + 1 }));
     forwarder.acknowledge(encodeAck(wireKey, { ...ack, shard: 1 }));
@@ -266,7 +293,40 @@ describe("forwarder (invariant 7)", () => {
     acknowledge(0, OTHER_LEDGER);
     await vi.waitFor(() => expect(lastIsFor(OTHER_LEDGER)).toBe(true), PATIENCE);
     present = [LEDGER];
+    word = { standing: "own-journal", settledUpTo: undefined };
     acknowledge(batches().length - 1, LEDGER);
     await vi.waitFor(() => expect(forwarder.isSplit).toBe(true), PATIENCE);
+  });
+
+  it("a ledger that was restored from an older copy gets everything behind it again", async () => {
+    await claim(0, 600);
+    await vi.waitFor(() => expect(users()).toHaveLength(600), PATIENCE);
+    for (let i = 0; i < batches().length; i++) acknowledge(i);
+    const upTo = batches()[0]?.batch.to ?? 0;
+    const behind = users().length - (batches()[0]?.batch.claims.length ?? 0);
+    word.settledUpTo = upTo;
+    nowMs += 61_000;
+    await vi.waitFor(() => expect(users()).toHaveLength(600 + behind), PATIENCE);
+    expect(alarms).toEqual([expect.stringContaining(`only up to offset ${upTo}`)]);
+  });
+
+  it("a ledger that knows more of this journal than it holds: an older copy of the journal stops the node", async () => {
+    word.settledUpTo = 1_000_000;
+    nowMs += 61_000;
+    await vi.waitFor(() => expect(failures).toHaveLength(1), PATIENCE);
+    expect(failures[0]).toMatchObject({
+      code: "owned_elsewhere",
+      message: expect.stringContaining("older copy"),
+    });
+  });
+
+  it("a ledger that knows another journal of the shard stops the node", async () => {
+    word.standing = "other-journal";
+    nowMs += 61_000;
+    await vi.waitFor(() => expect(failures).toHaveLength(1), PATIENCE);
+    expect(failures[0]).toMatchObject({
+      code: "owned_elsewhere",
+      message: expect.stringContaining("another node"),
+    });
   });
 });

@@ -40,7 +40,36 @@ describe("an authentic batch", () => {
     const { crediting } = await newCrediting(mint);
     await acknowledged(crediting, mint, 0, mint.batch(0, []));
     const other = mint.batch(0, [mint.claim(0, 1, "ann")], { journalId: Buffer.alloc(16, 9) });
-    expect(await crediting.credit(other)).toEqual({ outcome: "dropped", why: "wrong-journal" });
+    const answer = await crediting.credit(other);
+    expect(answer.outcome).toBe("refused");
+    const told = answer.outcome === "refused" ? decodeAck(mint.keys(0).wire, answer.ack) : undefined;
+    expect(told).toMatchObject({ standing: "other-journal", settledUpTo: 0 });
+    expect(crediting.stats).toMatchObject({ created: 0, dropped: { "wrong-journal": 1 } });
+  });
+
+  it("for another ledger is answered with this one's name, and nothing of it is credited", async () => {
+    const mint = new Mint();
+    const { crediting, ledger } = await newCrediting(mint);
+    const batch = mint.batch(0, [mint.claim(0, 1, "ann")], { forLedger: Buffer.alloc(16, 9) });
+    const ack = await acknowledged(crediting, mint, 0, batch);
+    expect(ledger.pin.ledgerId.equals(ack.ledgerId)).toBe(true);
+    expect(crediting.stats).toMatchObject({ created: 0, batches: 0 });
+    const own = mint.batch(0, [mint.claim(0, 1, "ann")], { forLedger: ledger.pin.ledgerId });
+    await acknowledged(crediting, mint, 0, own);
+    expect(crediting.stats).toMatchObject({ created: 1, batches: 1 });
+  });
+
+  it("moves what the ledger vouches for over contiguous ranges only", async () => {
+    const mint = new Mint();
+    const { crediting } = await newCrediting(mint);
+    const settle = async (from: number, to: number, serial: number) =>
+      (await acknowledged(crediting, mint, 0, mint.batch(0, [mint.claim(0, serial, `u${serial}`)], { from, to })))
+        .settledUpTo;
+    expect(await settle(0, 100, 1)).toBe(100);
+    expect(await settle(200, 300, 3)).toBe(100);
+    expect(await settle(100, 200, 2)).toBe(200);
+    expect(await settle(200, 300, 3)).toBe(300);
+    expect(await settle(0, 100, 1)).toBe(300);
   });
 
   it("of a thousand claims is one transaction without a rate", async () => {

@@ -68,7 +68,7 @@ export async function acknowledged(
   batch: Uint8Array,
 ): Promise<Acknowledgement> {
   const answer = await crediting.credit(batch);
-  if (answer.outcome !== "acknowledged") throw new Error(`the batch was dropped: ${answer.why}`);
+  if (answer.outcome !== "acknowledged") throw new Error(`the batch was ${answer.outcome}`);
   const ack = decodeAck(mint.keys(shard).wire, answer.ack);
   if (ack === undefined) throw new Error("the acknowledgement is not authentic");
   return ack;

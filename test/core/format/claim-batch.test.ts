@@ -27,7 +27,13 @@ const batch = fc.record({
     maxLength: 8,
   }),
 });
-const ack = fc.record({ ...range, ledgerId: bytes(16), batchHash: bytes(32) });
+const ack = fc.record({
+  ...range,
+  ledgerId: bytes(16),
+  batchHash: bytes(32),
+  standing: fc.constantFrom("own-journal" as const, "other-journal" as const),
+  settledUpTo: fc.maxSafeNat(),
+});
 
 function flip(value: Buffer, bit: number): Buffer {
   const flipped = Buffer.from(value);
