@@ -143,6 +143,16 @@ describe("tidy", () => {
     expect(circles).toEqual([]);
   });
 
+  it("the lockfile names every optional package: npm ci refuses one that does not", () => {
+    const { packages } = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8")) as {
+      packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+    };
+    const names = new Set(Object.keys(packages).map((path) => path.split("node_modules/").at(-1)));
+    const wanted = Object.values(packages).flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}));
+    expect(wanted.length).toBeGreaterThan(10);
+    expect(wanted.filter((name) => !names.has(name))).toEqual([]);
+  });
+
   it("every file says at its head what it is for", () => {
     const silent = sources.filter((file) => !/^(#!.*\n)?\/\*\*/.test(readFileSync(join(ROOT, file), "utf8")));
     expect(silent.filter((file) => !file.endsWith(".d.ts"))).toEqual([]);

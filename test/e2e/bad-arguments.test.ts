@@ -25,13 +25,10 @@ const ROWS: readonly [fault: string, args: readonly string[], sentence: RegExp][
     ["generate", "x.json", "--force"],
     /unknown argument: force: see `hongbao generate --help`/,
   ],
-  ["another command's flag", ["generate", "x.json", "--shard", "1"], /unknown argument: shard/],
   ["an argument too many", ["reconcile", "gala", "other"], /unknown argument: other/],
   ["no campaign file", ["generate"], /an argument is missing, write `hongbao generate <file>`/],
-  ["no campaign to reconcile", ["reconcile"], /write `hongbao reconcile <campaign>`/],
   ["no key to approve with", ["approve", "gala"], /missing required argument: key/],
   ["no campaign and no shard", ["node"], /missing required arguments: campaign, shard/],
-  ["no campaign to credit", ["credit"], /missing required argument: campaign/],
   ["a flag without its value at the end", [...NODE, "--port"], /--port needs a value/],
   [
     "a flag without its value before a flag",
@@ -46,21 +43,13 @@ const ROWS: readonly [fault: string, args: readonly string[], sentence: RegExp][
   ["a port above 65535", [...NODE, "--port", "70000"], /--port must be a port from 0 to 65535, not "70000"/],
   ["an epoch that is a word", [...NODE, "--epoch", "last"], /--epoch must be a number/],
   ["no workers", ["generate", "a-file", "--workers", "0"], /--workers must be a whole number from 1 to 64/],
-    /--workers must be a whole number from 1 to 64/,
-  ],
   [
     "a rate of nothing",
     ["credit", "--campaign", "gala", "--rate", "0"],
     /--rate must be a number of credits a second above 0/,
   ],
-  [
-    "a rate below nothing",
-    ["up", "gala", "--rate", "-5"],
-    /--rate must be a number of credits a second above 0/,
-  ],
   ["an endless rate", ["up", "gala", "--rate", "Infinity"], /--rate must be a number of credits/],
   ["a campaign that is a path", ["reconcile", "../gala"], /"\.\.\/gala" is no campaign's name/],
-  ["a campaign in capitals", ["approve", "Gala", "--key", "k"], /"Gala" is no campaign's name/],
   [
     "a campaign that nobody minted",
     NODE,
@@ -85,7 +74,6 @@ const ROWS: readonly [fault: string, args: readonly string[], sentence: RegExp][
     ["credit", "--campaign", "gala"],
     /QUEUE_URL is not set.*or give journals with --replay/,
   ],
-  ["a show without an action", ["show"], /write `hongbao show <action> \[value\]`/],
   [
     "a wrong action on the show",
     ["show", "start"],
@@ -112,7 +100,6 @@ const ROWS: readonly [fault: string, args: readonly string[], sentence: RegExp][
   ["a shift by an age", ["show", "shift", "99999999999999", ...PUSH], /at most a year of them/],
   ["a demo of nothing", ["demo", "--packets", "0"], /--packets must be a whole number from 10 to 1000000/],
   ["rubbish for a token", ["inspect", "rubbish"], /this is not a token: a token is 60 characters/],
-  ["a token and a bit", ["inspect", "E".repeat(61)], /this is not a token/],
   ["a token with a foreign letter", ["inspect", `Ü${"E".repeat(59)}`], /this is not a token/],
 ];
 

@@ -42,21 +42,12 @@ const NUMBERS: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
   ["no packets", (c) => Object.assign(c, { packets: 0 }), /packets: Too small/],
   ["no budget", (c) => Object.assign(c, { budgetCents: 0 }), /budgetCents: Too small/],
   ["half a cent", (c) => Object.assign(c, { budgetCents: 4000.5 }), /budgetCents: must be a whole number/],
-  ["half a packet", (c) => Object.assign(c, { packets: 40.5 }), /packets: must be a whole number/],
-  [
-    "a budget in words",
-    (c) => Object.assign(c, { budgetCents: "4000" }),
-    /budgetCents: Invalid input: expected number, received string/,
-  ],
   ["a budget beyond all numbers", (c) => Object.assign(c, { budgetCents: 2 ** 53 }), /budgetCents: Too big/],
   [
     "over 2^32 packets a shard",
     (c) => Object.assign(c, { packets: 2 ** 33, budgetCents: 2 ** 40 }),
     /a shard can hold 4294967295 packets, 8589934592 in 2 shards are more: raise shards to 3/,
   ],
-  ["over 2^32 cents a packet", (c) => Object.assign(c.split, { maxCents: 2 ** 32 }), /maxCents: Too big/],
-  ["no shards", (c) => Object.assign(c, { shards: 0 }), /shards: Too small/],
-  ["more shards than there can be", (c) => Object.assign(c, { shards: 65537 }), /shards: Too big/],
   [
     "more shards than packets",
     (c) => Object.assign(c, { shards: 41 }),
@@ -73,11 +64,6 @@ const NUMBERS: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
     /40 packets of 99 cents are 3960 cents, the budget is 4000: set budgetCents to 3960, or set the amount to 100/,
   ],
   [
-    "a fixed amount given twice",
-    (c) => Object.assign(c, { split: { rule: "fixed", cents: 1, amountCents: 2 } }),
-    /cents and amountCents disagree: give one of them/,
-  ],
-  [
     "tiers above the budget",
     (c) => Object.assign(c, { split: TIERS(2000, 3) }),
     /the tiers of the campaign are worth 6000 cents .*: raise budgetCents to 6037, or lower the tiers/,
@@ -92,23 +78,16 @@ const NUMBERS: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
     (c) => Object.assign(c.split, { rule: "lucky" }),
     /rule must be one of fixed, uniform, double-mean, bell, tiers/,
   ],
-  ["no rule at all", (c) => Object.assign(c, { split: undefined }), /split: rule must be one of/],
 ];
 
 const ADS: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
   ["no ads", (c) => Object.assign(c, { ads: [] }), /ads: Too small/],
   ["an ad twice", (_, _tea, carps) => Object.assign(carps, { id: 1 }), /ads\.1\.id: ad 1 appears twice/],
-  ["ad 0", (_, tea) => Object.assign(tea, { id: 0 }), /ads\.0\.id: Too small/],
   ["an ad without a name", (_, tea) => Object.assign(tea, { name: "" }), /ads\.0\.name: Too small/],
   [
     "a name that moves the cursor",
     (_, tea) => Object.assign(tea, { name: "\u001b[2J" }),
     /ads\.0\.name: must be text without control characters/,
-  ],
-  [
-    "half a character in a name",
-    (_, tea) => Object.assign(tea, { name: "\ud800" }),
-    /ads\.0\.name: must be text/,
   ],
   [
     "a misspelt key of an ad",
@@ -121,19 +100,9 @@ const ADS: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
     /the ads' budgets .* add up to 5000 cents, the campaign's budget is 4000/,
   ],
   [
-    "ads that spend less than there is",
-    (_, tea, carps) => [tea, carps].map((ad) => Object.assign(ad, { budgetCents: 100 })),
-    /add up to 200 cents, the campaign's budget is 4000: set budgetCents to 200/,
-  ],
-  [
     "ads with more packets than there are",
     (_, tea) => Object.assign(tea, { packets: 41 }),
     /the ads' own packets add up to 41, the campaign has 40/,
-  ],
-  [
-    "ads with fewer packets than there are",
-    (_, tea, carps) => [tea, carps].map((ad) => Object.assign(ad, { packets: 10 })),
-    /the ads' own packets add up to 20, the campaign has 40: set packets to 20/,
   ],
   [
     "an ad's budget below its packets x min",
@@ -159,12 +128,6 @@ const REST: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
     /Unrecognized key: "bugdetCents": remove it, or correct its spelling/,
   ],
   [
-    "a misspelt key of the split",
-    (c) => Object.assign(c.split, { min: 1 }),
-    /split: Unrecognized key: "min"/,
-  ],
-  ["no quota for a user", (c) => Object.assign(c, { quota: { perUser: 0 } }), /quota\.perUser: Too small/],
-  [
     "nothing in it",
     (c) => {
       for (const key of Object.keys(c)) delete c[key];
@@ -177,21 +140,10 @@ const REST: readonly [fault: string, spoil: Spoil, sentence: RegExp][] = [
     /expiresAt 2020-01-01T00:00:00Z is in the past: .* set a later time/,
   ],
   [
-    "a time without a zone",
-    (c) => Object.assign(c, { expiresAt: "2040-02-03T00:00:00" }),
-    /expiresAt: must be a time such as/,
-  ],
-  [
     "a name that is a path",
     (c) => Object.assign(c, { campaign: "../gala" }),
     /campaign: must be lower-case letters, digits and dashes/,
   ],
-  [
-    "a name that is too long",
-    (c) => Object.assign(c, { campaign: "a".repeat(64) }),
-    /campaign: must be lower-case letters, digits and dashes, 1 to 63 of them/,
-  ],
-  ["another mode", (c) => Object.assign(c, { mode: "prod" }), /mode: .*"test"\|"live"/],
   [
     "live without keys",
     (c) => Object.assign(c, { mode: "live" }),

@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { killAll, run, startNode } from "./cli.ts";
 import { expectRefusal } from "./refusals.ts";
@@ -29,7 +28,6 @@ type Row = readonly [fault: string, spoil: (scene: Scene) => void, sentence: Reg
 const MANIFEST_ROWS: readonly Row[] = [
   ["missing", (s) => s.remove(MANIFEST), /campaign gala has no complete epoch 1 under .*, or set SEEDS_DIR/],
   ["cut off", (s) => s.cut(MANIFEST, 500), /manifest\.json is damaged: it is not JSON; fetch it again/],
-  ["empty", (s) => s.write(MANIFEST, ""), /manifest\.json is damaged: it is not JSON; fetch it again/],
   [
     "flipped in a name",
     (s) => s.replace(MANIFEST, "Tea", "Tee"),
@@ -50,14 +48,6 @@ const MANIFEST_ROWS: readonly Row[] = [
     (s) => s.copy("seeds/other/e1/manifest.json", MANIFEST),
     /is the manifest of other epoch 1 and lies in the wrong place/,
   ],
-  [
-    "a directory",
-    (s) => {
-      s.remove(MANIFEST);
-      mkdirSync(s.at(MANIFEST));
-    },
-    /is a directory where a file is needed/,
-  ],
 ];
 
 const SIGNATURE_ROWS: readonly Row[] = [
@@ -71,7 +61,6 @@ const SIGNATURE_ROWS: readonly Row[] = [
     (s) => s.flip(SIGNATURE, 10),
     /is not the operator's signature over this manifest: fetch the manifest and its signatures again/,
   ],
-  ["empty", (s) => s.write(SIGNATURE, ""), /is not the operator's signature over this manifest/],
   [
     "rubbish",
     (s) => s.write(SIGNATURE, Buffer.alloc(300, 0xee)),

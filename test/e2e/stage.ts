@@ -21,6 +21,8 @@ export const NODE = ["--campaign", "gala", "--epoch", "1", "--shard", "0"];
 export const RECONCILE = ["reconcile", "gala", "--epoch", "1", "--json"];
 export const REPLAY = ["credit", "--campaign", "gala", "--epoch", "1", "--replay", JOURNAL];
 const USERS = 3;
+/** What SQLite keeps beside a ledger while somebody reads it. */
+const SCRATCH = /-(shm|wal)$/;
 
 export function campaignText(campaign: string): string {
   return JSON.stringify({
@@ -62,8 +64,8 @@ export class Stage {
       const ended = await run(args, { cwd: dir });
       expect(ended.code, ended.stderr).toBe(0);
     };
-    const second = must("generate", "gala.json").then(() => must("generate", "gala.json"));
-    await Promise.all([second, must("generate", "other.json")]);
+    const mint = (file: string) => must("generate", file, "--workers", "1");
+    await Promise.all([mint("gala.json").then(() => mint("gala.json")), mint("other.json")]);
     const { node, url } = await startNode([...NODE, "--open-now"], { cwd: dir });
     let token = "";
     for (let user = 0; user < USERS; user++) token = await shakeAndOpen(url, `user-${user}`);
@@ -75,7 +77,7 @@ export class Stage {
   /** A copy to be spoiled. */
   scene(): Scene {
     const dir = mkdtempSync(join(tmpdir(), "scene-"));
-    cpSync(this.dir, dir, { recursive: true });
+    cpSync(this.dir, dir, { recursive: true, filter: (path) => !SCRATCH.test(path) });
     const scene = new Scene(dir, this);
     this.scenes.push(scene);
     return scene;
