@@ -1,6 +1,6 @@
 /**
  * `hongbao doctor`'s checks: is this machine fit to run the programs? Each check says what it found and, where
- * it fails, what to do. None changes anything.
+ * it fails, what to do. None changes a campaign; asking a new PostgreSQL queue makes BullMQ's tables in it.
  */
 import { constants } from "node:fs";
 import { access, readdir, stat, statfs } from "node:fs/promises";

@@ -1,7 +1,8 @@
 /**
  * `credit --replay`: the nodes' journals into a ledger, without queue or node. The claims take the same path as
- * live ones (same pin, same checks, same transactions), so a ledger that was lost comes back with the same
- * balances, and a ledger that is whole is not changed.
+ * live ones (same pin, same checks, same transactions): a ledger that is whole is not changed, and one that was
+ * lost comes back. Only a user who was over quota at several nodes may find another of his packets refused than
+ * before, since the first to be credited wins, and here that is the first journal named.
  */
 import type { Logger } from "pino";
 import type { Claim } from "../../core/format/claim.ts";

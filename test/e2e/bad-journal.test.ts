@@ -123,7 +123,7 @@ describe.concurrent("neither node nor finance trusts", () => {
   });
 });
 
-describe("a journal of somebody else", () => {
+describe.concurrent("a journal of somebody else", () => {
   it("is refused by node and replay, for another campaign and for another shard", async () => {
     const scene = stage.scene();
     const others = [
@@ -161,7 +161,7 @@ describe("a journal of somebody else", () => {
   });
 });
 
-describe("one shard, one node", () => {
+describe.concurrent("one shard, one node", () => {
   it("a second node on the same shard is refused, and the first one goes on", async () => {
     const scene = stage.scene();
     const { node, url } = await startNode([...NODE, "--open-now"], { cwd: scene.dir });

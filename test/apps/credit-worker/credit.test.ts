@@ -63,8 +63,14 @@ describe("an authentic batch", () => {
     const mint = new Mint();
     const { crediting } = await newCrediting(mint);
     const settle = async (from: number, to: number, serial: number) =>
-      (await acknowledged(crediting, mint, 0, mint.batch(0, [mint.claim(0, serial, `u${serial}`)], { from, to })))
-        .settledUpTo;
+      (
+        await acknowledged(
+          crediting,
+          mint,
+          0,
+          mint.batch(0, [mint.claim(0, serial, `u${serial}`)], { from, to }),
+        )
+      ).settledUpTo;
     expect(await settle(0, 100, 1)).toBe(100);
     expect(await settle(200, 300, 3)).toBe(100);
     expect(await settle(100, 200, 2)).toBe(200);
