@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { killAll, run, startNode } from "./cli.ts";
 import { expectRefusal } from "./refusals.ts";
-import { KEYS, NODE, type Scene, SEEDS, Stage, shakeAndOpen } from "./stage.ts";
+import { KEYS, NODE, RECONCILE, REPLAY, type Scene, SEEDS, Stage, shakeAndOpen } from "./stage.ts";
 
 /**
  * Manifests, signatures, seeds and keys that are missing, damaged or somebody else's: the node refuses, says why,
@@ -168,15 +168,23 @@ async function refusedAndMended(args: readonly string[], spoil: Row[1], sentence
 
 const SERVE = ["node", ...NODE, "--port", "0"];
 
-describe.concurrent("a node refuses a manifest that is", () => {
-  it.each(MANIFEST_ROWS)("%s", async (_fault, spoil, sentence) => {
-    await refusedAndMended(SERVE, spoil, sentence);
+/** Node, worker and finance read the manifest with the same code: each takes every third fault. */
+function inTurn(rows: readonly Row[]): [string, readonly string[], Row[1], RegExp][] {
+  return rows.map(([fault, spoil, sentence], i) => {
+    const args = [SERVE, REPLAY, RECONCILE][i % 3] ?? SERVE;
+    return [fault, args, spoil, sentence];
+  });
+}
+
+describe.concurrent("node, worker and finance refuse a manifest that is", () => {
+  it.each(inTurn(MANIFEST_ROWS))("%s", async (_fault, args, spoil, sentence) => {
+    await refusedAndMended(args, spoil, sentence);
   });
 });
 
-describe.concurrent("a node refuses a signature that is", () => {
-  it.each(SIGNATURE_ROWS)("%s", async (_fault, spoil, sentence) => {
-    await refusedAndMended(SERVE, spoil, sentence);
+describe.concurrent("node, worker and finance refuse a signature that is", () => {
+  it.each(inTurn(SIGNATURE_ROWS))("%s", async (_fault, args, spoil, sentence) => {
+    await refusedAndMended(args, spoil, sentence);
   });
 });
 
