@@ -20,7 +20,7 @@ import {
 } from "../core/format/keyring.ts";
 import type { Manifest } from "../core/format/manifest.ts";
 import { CampaignDir, type EpochDir, type Roots } from "../core/store/campaign-dir.ts";
-import { exists, makeDirectory } from "../core/store/durable.ts";
+import { exists, fileProblem, makeDirectory } from "../core/store/durable.ts";
 import { takeLock } from "../core/store/lock.ts";
 import { readManifest } from "../core/store/manifest-file.ts";
 import { balance } from "./books.ts";
@@ -93,7 +93,14 @@ export async function generate(options: GenerateOptions, world: GenerateWorld): 
       return await alreadyComplete(job, chosen.epoch);
     }
     // Read again under the lock: a generator that ended a moment ago may have made the keys.
-    const keys = await makeKeys(campaign, dir, await findKeys(campaign, dir, options.operatorKeyFile));
+    const found = await findKeys(campaign, dir, options.operatorKeyFile);
+    // Lanes of two keys in one epoch would be of no use under either.
+    if (chosen.state === "started" && found.master === undefined)
+      throw new HongbaoError(
+        "missing_key_file",
+        `epoch ${chosen.epoch.epoch} was begun under a master key that is not at ${dir.masterKey}: set KEYS_DIR right, or run without --resume to mint a new epoch`,
+      );
+    const keys = await makeKeys(campaign, dir, found);
     return await mintEpoch(job, chosen, workshop, keys, options, world);
   } finally {
     lock.release();
@@ -217,5 +224,11 @@ async function filesOf(epoch: EpochDir, { shards }: Plan): Promise<{ path: strin
     epoch.settlementKey,
     ...shards.map(({ shard }) => epoch.nodeKey(shard)),
   ];
-  return Promise.all(paths.map(async (path) => ({ path, bytes: (await stat(path)).size })));
+  const size = async (path: string) => {
+    const found = await stat(path).catch((cause) => {
+      throw fileProblem(cause, path, "a file of this epoch,");
+    });
+    return { path, bytes: found.size };
+  };
+  return Promise.all(paths.map(size));
 }

@@ -128,6 +128,13 @@ describe("two generators at once", () => {
     await first.kill();
     expect(existsSync(join(cwd, "seeds/big/e1/manifest.json"))).toBe(false);
     expectRefusal(await run(["reconcile", "big"], { cwd }), 2, /campaign big has no complete epoch/);
+    const before = fingerprint(cwd);
+    const elsewhere = await run(["generate", "big.json", "--resume"], {
+      cwd,
+      env: { KEYS_DIR: "elsewhere" },
+    });
+    expectRefusal(elsewhere, 2, /epoch 1 was begun under a master key that is not at .*: set KEYS_DIR right/);
+    expect(fingerprint(cwd)).toEqual(before);
     const resumed = await run(["generate", "big.json", "--resume", "--json"], { cwd });
     expect(resumed.code, resumed.stderr).toBe(0);
     expect(JSON.parse(resumed.stdout)).toMatchObject({ epoch: 1, packets: 200_000 });

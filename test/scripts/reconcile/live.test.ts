@@ -5,6 +5,7 @@ import { cpSync, readFileSync, renameSync, rmSync, statSync, truncateSync, write
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { formatKeyFile, parseKeyFile } from "../../../core/format/keyfile.ts";
 import { openJournalReader, segmentPath } from "../../../core/store/journal-reader.ts";
 import { reconcile } from "../../../scripts/reconcile/reconcile.ts";
 import { type Amount, STATES, type State, totalOf } from "../../../scripts/reconcile/shard-books.ts";
@@ -229,8 +230,8 @@ describe("--audit", () => {
   });
 
   it("names keys that the master key does not derive, and seeds that it does not mint", async () => {
-    const other = JSON.parse(readFileSync(stage.unlock(stage.epoch.of.masterKey), "utf8"));
-    writeFileSync(stage.epoch.of.masterKey, JSON.stringify({ ...other, master: "A".repeat(43) }));
+    const own = parseKeyFile("master", readFileSync(stage.unlock(stage.epoch.of.masterKey), "utf8"), "it");
+    writeFileSync(stage.epoch.of.masterKey, formatKeyFile<"master">({ ...own, master: "A".repeat(43) }));
     const report = await stage.reconcile({ audit: true });
     expect(report.balanced).toBe(false);
     const details = report.findings.map(({ detail }) => detail).join("\n");

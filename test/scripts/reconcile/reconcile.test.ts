@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { formatKeyFile, parseKeyFile } from "../../../core/format/keyfile.ts";
 import { segmentPath } from "../../../core/store/journal-reader.ts";
 import { forgetMint, mintOnce, Stage, type StagePacket } from "./stage.ts";
 
@@ -414,7 +415,8 @@ describe("inputs that are not this campaign's are refused", () => {
     await expect(stage.reconcile()).rejects.toMatchObject({ code: "invalid_signature" });
     writeFileSync(stage.epoch.manifest, manifest);
     const key = readFileSync(stage.unlock(stage.epoch.settlementKey), "utf8");
-    writeFileSync(stage.epoch.settlementKey, key.replace('"epoch":1', '"epoch":2'));
+    const other = { ...parseKeyFile("settlement", key, "it"), epoch: 2 };
+    writeFileSync(stage.epoch.settlementKey, formatKeyFile<"settlement">(other));
     await expect(stage.reconcile()).rejects.toMatchObject({ code: "key_mismatch" });
     writeFileSync(stage.epoch.settlementKey, key);
     renameSync(stage.epoch.seed(1), `${stage.epoch.seed(1)}.away`);
