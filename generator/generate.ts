@@ -35,6 +35,9 @@ import { histogram } from "./tally.ts";
 import type { MintProgress } from "./threads.ts";
 import { Workshop } from "./workshop.ts";
 
+/** Sealed tokens are nothing without keys: the programs that serve them may run as other users. */
+const SEEDS_DIRECTORY = 0o755;
+
 export interface GenerateOptions {
   readonly roots: Roots;
   /** the campaign file's text */
@@ -83,7 +86,8 @@ export async function generate(options: GenerateOptions, world: GenerateWorld): 
   if (options.dryRun) return dryRun(job, options, world);
   // Keys that do not fit are refused before anything is created.
   await findKeys(campaign, dir, options.operatorKeyFile);
-  const lock = await takeLock(join(dir.seedsDir, "mint.lock"), `the mint of campaign ${campaign.campaign}`);
+  const what = `the mint of campaign ${campaign.campaign}`;
+  const lock = await takeLock(join(dir.seedsDir, "mint.lock"), what, SEEDS_DIRECTORY);
   try {
     const chosen = await chooseEpoch(dir, job.hash, options.resume);
     const workshop = new Workshop(chosen.epoch, job.hash.toString("hex"));

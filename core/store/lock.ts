@@ -14,10 +14,11 @@ export interface Lock {
 
 /**
  * @param what what the lock guards, for the sentence of a refusal: "shard 3"
+ * @param directoryMode of the directory, if it is made here
  * @throws HongbaoError `locked` if another process (or this one) holds it
  */
-export async function takeLock(path: string, what: string): Promise<Lock> {
-  await makeDirectory(dirname(path), PRIVATE_DIRECTORY);
+export async function takeLock(path: string, what: string, directoryMode = PRIVATE_DIRECTORY): Promise<Lock> {
+  await makeDirectory(dirname(path), directoryMode);
   const fd = openSync(path, "a+", 0o600);
   if (!tryLock(fd)) {
     closeSync(fd);
