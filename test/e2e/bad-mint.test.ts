@@ -119,10 +119,12 @@ describe("a campaign that is minted again", () => {
 
 describe("two generators at once", () => {
   it("the second one is refused; the first one, killed, is resumed to the end", async () => {
-    const big = { ...JSON.parse(campaignText("big")), packets: 200_000, budgetCents: 20_000_000, shards: 4 };
+    const big = { ...JSON.parse(campaignText("big")), packets: 600_000, budgetCents: 60_000_000, shards: 4 };
     writeFileSync(join(cwd, "big.json"), JSON.stringify(big));
     const first = start(["generate", "big.json", "--workers", "1"], { cwd });
-    await vi.waitFor(() => expect(existsSync(join(cwd, "seeds/big/e1/minting"))).toBe(true), 10_000);
+    const minting = () => expect(existsSync(join(cwd, "seeds/big/e1/minting"))).toBe(true);
+    await vi.waitFor(minting, { timeout: 20_000, interval: 5 });
+    first.pause();
     const second = await run(["generate", "big.json"], { cwd });
     expectRefusal(second, 1, /the mint of campaign big is in use by another process .*: stop that one first/);
     await first.kill();
@@ -137,6 +139,6 @@ describe("two generators at once", () => {
     expect(fingerprint(cwd)).toEqual(before);
     const resumed = await run(["generate", "big.json", "--resume", "--json"], { cwd });
     expect(resumed.code, resumed.stderr).toBe(0);
-    expect(JSON.parse(resumed.stdout)).toMatchObject({ epoch: 1, packets: 200_000 });
+    expect(JSON.parse(resumed.stdout)).toMatchObject({ epoch: 1, packets: 600_000 });
   });
 });

@@ -76,6 +76,8 @@ export interface Daemon {
   waitFor(pattern: RegExp, timeoutMs?: number): Promise<RegExpMatchArray>;
   /** Asks for a clean stop. @returns the exit code */
   stop(): Promise<number | null>;
+  /** Holds the program where it is: it keeps its locks and does nothing. */
+  pause(): void;
   /** As a power cut. */
   kill(): Promise<void>;
   /** Resolves when the program has ended by itself. @returns the exit code */
@@ -107,6 +109,9 @@ export function start(args: readonly string[], options: RunOptions = {}): Daemon
     async stop() {
       child.kill("SIGTERM");
       return await ended;
+    },
+    pause() {
+      child.kill("SIGSTOP");
     },
     async kill() {
       child.kill("SIGKILL");
