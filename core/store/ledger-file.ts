@@ -6,7 +6,7 @@
  * foreign keys, and the pin of exactly this manifest.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { chmod, link, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
@@ -52,7 +52,7 @@ async function makeOnce(path: string, file: ManifestFile): Promise<boolean> {
     );
   if (found !== undefined) return false;
   await makeDirectory(dirname(path), PRIVATE_DIRECTORY);
-  refuseLeftovers(path);
+  await refuseLeftovers(path);
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
   try {
     fillFile(temporary, path, file);
@@ -70,14 +70,19 @@ async function makeOnce(path: string, file: ManifestFile): Promise<boolean> {
   return true;
 }
 
-/** SQLite would take the log of another ledger for this one's, and mix the two without a word. */
-function refuseLeftovers(path: string): void {
-  const left = ["-wal", "-shm", "-journal"].map((suffix) => path + suffix).filter((name) => existsSync(name));
-  if (left.length > 0)
+/**
+ * SQLite would take the log of another ledger for this one's, and mix the two without a word. An empty log and its
+ * index, which a reader may leave behind, hold nothing and go.
+ */
+async function refuseLeftovers(path: string): Promise<void> {
+  for (const log of [`${path}-wal`, `${path}-journal`]) {
+    if ((statSync(log, { throwIfNoEntry: false })?.size ?? 0) === 0) continue;
     throw new HongbaoError(
       "ledger_unavailable",
-      `there is no ledger ${path}, but ${left.join(" and ")} of an earlier one: put that ledger back, or move these files away with it`,
+      `there is no ledger ${path}, but ${log} of an earlier one: put that ledger back, or move this file away with it`,
     );
+  }
+  for (const suffix of ["-wal", "-shm", "-journal"]) await rm(path + suffix, { force: true });
 }
 
 /** Closing the only connection brings everything from the log into the file, and syncs it. */

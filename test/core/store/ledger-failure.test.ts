@@ -17,7 +17,16 @@ import Database from "better-sqlite3";
 import { beforeAll, describe, expect, it } from "vitest";
 import { isLedgerLocked } from "../../../core/store/ledger-error.ts";
 import { journalId, Mint } from "../../apps/credit-worker/mint.ts";
-import { contents, faults, newLedger, refusal, refused, tamper, temporaryDirectory } from "./ledger-world.ts";
+import {
+  contents,
+  faults,
+  newLedger,
+  reading,
+  refusal,
+  refused,
+  tamper,
+  temporaryDirectory,
+} from "./ledger-world.ts";
 
 const CHILD = join(import.meta.dirname, "ledger-child.mjs");
 const BUILT = join(import.meta.dirname, "../../../dist/core/store/ledger.js");
@@ -155,21 +164,29 @@ describe("a ledger whose file goes away", () => {
 });
 
 describe("what an earlier ledger left", () => {
-  it.each(["-wal", "-shm", "-journal"])(
-    "a %s beside no ledger is never taken for the new one's",
-    async (suffix) => {
-      const mint = new Mint();
-      const path = join(temporaryDirectory(), "ledger.db");
-      writeFileSync(path + suffix, "the log of another ledger");
-      expect(await refused(newLedger(mint, path))).toMatchObject({
-        code: "ledger_unavailable",
-        message: expect.stringContaining(path + suffix),
-      });
-      expect(existsSync(path)).toBe(false);
-      rmSync(path + suffix);
-      (await newLedger(mint, path)).close();
-    },
-  );
+  it.each(["-wal", "-journal"])("a %s beside no ledger is never taken for the new one's", async (suffix) => {
+    const mint = new Mint();
+    const path = join(temporaryDirectory(), "ledger.db");
+    writeFileSync(path + suffix, "the log of another ledger");
+    expect(await refused(newLedger(mint, path))).toMatchObject({
+      code: "ledger_unavailable",
+      message: expect.stringContaining(path + suffix),
+    });
+    expect(existsSync(path)).toBe(false);
+    rmSync(path + suffix);
+    (await newLedger(mint, path)).close();
+  });
+
+  it("an empty log and its index, as a reader leaves them, are no obstacle to a new one", async () => {
+    const mint = new Mint();
+    const first = await newLedger(mint);
+    first.close();
+    reading(first.path, (ledger) => ledger.totals());
+    rmSync(first.path);
+    const second = await newLedger(mint, first.path);
+    expect(second.wasCreated).toBe(true);
+    expect(faults(second.path)).toEqual([]);
+  });
 });
 
 /** Only root can become somebody else, and somebody else must be able to read the built files. */
