@@ -55,6 +55,8 @@ const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
   "invalid_signature",
   "missing_signature",
   "invalid_seed_file",
+  "invalid_journal",
+  "ledger_mismatch",
   "invalid_show",
   "invalid_token",
 ]);

@@ -56,6 +56,8 @@ interface Row {
   readonly replay: RegExp;
   /** Finance's refusal, or (exit 3) the detail of its finding. */
   readonly refused?: RegExp;
+  /** Exit code of the refusals: 2 for what can only be a wrong address. */
+  readonly code: 1 | 2;
   readonly found?: RegExp;
 }
 
@@ -65,6 +67,7 @@ const LEDGERS: readonly Row[] = [
     spoil: (s) => s.write(LEDGER, "these are not the books you are looking for\n".repeat(99)),
     replay: /ledger\.db is not a SQLite database: set LEDGER_URL to another file, or restore a copy/,
     found: /is not a SQLite database/,
+    code: 1,
   },
   {
     fault: "cut off",
@@ -72,6 +75,7 @@ const LEDGERS: readonly Row[] = [
     replay:
       /ledger\.db is damaged: keep the file, restore a copy or start a new one, then run `hongbao credit --replay`/,
     found: /is damaged/,
+    code: 1,
   },
   {
     fault: "damaged inside",
@@ -81,6 +85,7 @@ const LEDGERS: readonly Row[] = [
     },
     replay: /ledger\.db (is damaged|cannot be used).*restore a copy/,
     found: /ledger\.db/,
+    code: 1,
   },
   {
     fault: "another program's",
@@ -92,6 +97,7 @@ const LEDGERS: readonly Row[] = [
     },
     replay: /ledger\.db is the database of another program, not a ledger: set LEDGER_URL to another file/,
     refused: /is the database of another program, not a ledger/,
+    code: 2,
   },
   {
     fault: "a directory",
@@ -101,6 +107,7 @@ const LEDGERS: readonly Row[] = [
     },
     replay: /ledger\.db is a directory: give the path of a file/,
     refused: /the ledger .*ledger\.db/,
+    code: 1,
   },
   {
     fault: "of another campaign",
@@ -109,22 +116,23 @@ const LEDGERS: readonly Row[] = [
     replay:
       /the ledger .*other\.db keeps the books of campaign other \(TEST\), epoch 1, not campaign gala .*: name that campaign and epoch, or set LEDGER_URL to a new file/,
     refused: /keeps the books of campaign other/,
+    code: 2,
   },
 ];
 
 describe.concurrent("a ledger that is", () => {
-  it.each(LEDGERS)("$fault", async ({ spoil, env = {}, replay, refused, found }) => {
+  it.each(LEDGERS)("$fault", async ({ spoil, env = {}, replay, refused, found, code }) => {
     const scene = stage.scene();
     const options = { cwd: scene.dir, env };
     if (env["LEDGER_URL"]) {
       const other = ["credit", "--campaign", "other", "--replay", JOURNAL];
-      expectRefusal(await run(other, options), 1, /is the journal of shard 0, epoch 1 of another campaign/);
+      expectRefusal(await run(other, options), 2, /is the journal of shard 0, epoch 1 of another campaign/);
     }
     spoil(scene);
     const before = scene.fingerprint();
-    expectRefusal(await run(REPLAY, options), 1, replay, stage.secrets);
+    expectRefusal(await run(REPLAY, options), code, replay, stage.secrets);
     const reconciled = await run(RECONCILE, options);
-    if (refused) expectRefusal(reconciled, 1, refused, stage.secrets);
+    if (refused) expectRefusal(reconciled, code, refused, stage.secrets);
     else {
       expectTidy(reconciled, stage.secrets);
       expect(reconciled.code).toBe(3);
