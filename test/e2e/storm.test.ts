@@ -113,7 +113,7 @@ describe.skipIf(redisIsMissing)("a show under fire", () => {
 
     await vi.waitFor(() => expect(credited().packets).toBeGreaterThanOrEqual(notes.opened.size), SETTLE);
     for (const node of nodes) expect(await node.stop()).toBe(0);
-    expect(await worker.stop()).toBe(0);
+    expect(await stopOnceReady(worker)).toBe(0);
 
     expect(notes.opened.size).toBeGreaterThan(USERS / 2);
     expect(notes.wrong).toEqual([]);
@@ -169,13 +169,13 @@ describe.skipIf(redisIsMissing)("a show under fire", () => {
     const ledger = readLedger(stray);
     expect(ledger.totals().packets).toBe(0);
     ledger.close();
-    expect(await second.stop()).toBe(0);
+    expect(await stopOnceReady(second)).toBe(0);
     // Once the wrong worker is gone and the node was started again, everybody is paid.
     expect(await node.stop()).toBe(0);
     await node.start();
     await vi.waitFor(() => expect(credited().packets).toBe(notes.opened.size), SETTLE);
     expect(await node.stop()).toBe(0);
-    expect(await worker.stop()).toBe(0);
+    expect(await stopOnceReady(worker)).toBe(0);
     expect((await books()).balanced).toBe(true);
   }, 120_000);
 
@@ -212,7 +212,7 @@ describe.skipIf(redisIsMissing)("a show under fire", () => {
     // The new ledger answers the next batch with its own name; the node then starts from its beginning.
     await shakeAndOpen(`http://127.0.0.1:${port}`, { user: "one-more", device: "phone" }, notes, () => false);
     await vi.waitFor(() => expect(credited().packets).toBe(61), SETTLE);
-    expect(await worker.stop()).toBe(0);
+    expect(await stopOnceReady(worker)).toBe(0);
     expect(await node.stop()).toBe(0);
     const second = await books();
     expect(second["credited"]).toEqual({ packets: 61, cents: sum(notes.opened) });
@@ -238,4 +238,10 @@ describe.skipIf(redisIsMissing)("a show under fire", () => {
 async function restart(program: Program | undefined, waitForLine = true): Promise<void> {
   await program?.kill();
   await program?.start(waitForLine);
+}
+
+/** A worker prints no line: it is up when its log says so. Before that, SIGTERM finds nobody to end it cleanly. */
+async function stopOnceReady(worker: Program): Promise<number | null> {
+  await vi.waitFor(() => expect(worker.stderr).toContain("crediting"), SETTLE);
+  return await worker.stop();
 }
