@@ -52,7 +52,7 @@ async function makeOnce(path: string, file: ManifestFile): Promise<boolean> {
     );
   if (found !== undefined) return false;
   await makeDirectory(dirname(path), PRIVATE_DIRECTORY);
-  await refuseLeftovers(path);
+  refuseLeftovers(path);
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
   try {
     fillFile(temporary, path, file);
@@ -71,18 +71,19 @@ async function makeOnce(path: string, file: ManifestFile): Promise<boolean> {
 }
 
 /**
- * SQLite would take the log of another ledger for this one's, and mix the two without a word. An empty log and its
- * index, which a reader may leave behind, hold nothing and go.
+ * SQLite would take the log of another ledger for this one's, and mix the two without a word. An empty log, or an
+ * index alone, as readers leave them, holds nothing. Nothing is removed here: it may already be in use by a worker
+ * that made the ledger a moment ago.
  */
-async function refuseLeftovers(path: string): Promise<void> {
+function refuseLeftovers(path: string): void {
   for (const log of [`${path}-wal`, `${path}-journal`]) {
     if ((statSync(log, { throwIfNoEntry: false })?.size ?? 0) === 0) continue;
+    if (statSync(path, { throwIfNoEntry: false }) !== undefined) return;
     throw new HongbaoError(
       "ledger_unavailable",
       `there is no ledger ${path}, but ${log} of an earlier one: put that ledger back, or move this file away with it`,
     );
   }
-  for (const suffix of ["-wal", "-shm", "-journal"]) await rm(path + suffix, { force: true });
 }
 
 /** Closing the only connection brings everything from the log into the file, and syncs it. */
