@@ -21,6 +21,17 @@ const ALLOWED: Record<string, readonly string[]> = {
   // The audit mints again and compares.
   "scripts/reconcile": ["core/format", "core/store", "generator"],
   "scripts/bench": ["core/format", "core/store", "generator", "apps/access-node", "apps/credit-worker"],
+  "scripts/torture": [
+    "core/format",
+    "core/store",
+    "generator",
+    "apps/access-node",
+    "apps/credit-worker",
+    "scripts/reconcile",
+    "scripts/torture/checker",
+  ],
+  // Independent of everything that it checks, but for the formats.
+  "scripts/torture/checker": ["core/format"],
   "apps/cli": [
     "core/format",
     "core/store",
@@ -37,7 +48,7 @@ const PURE_ROOM = "core/format";
 const PURE_MODULES = ["node:crypto", "node:zlib"];
 
 /** Files that nobody imports, because something outside starts them. */
-const ENTRANCES = ["apps/cli/main.ts", "generator/mint-worker.ts"];
+const ENTRANCES = ["apps/cli/main.ts", "generator/mint-worker.ts", "scripts/torture/main.ts"];
 
 const sources = ["core", "generator", "apps", "scripts"].flatMap((top) => filesBelow(join(ROOT, top)));
 
@@ -103,14 +114,13 @@ describe("tidy", () => {
     expect(impure).toEqual([]);
   });
 
-  it("nothing draws from Math.random, and only the CLI and the benches touch process and console", () => {
+  it("nothing draws from Math.random, and only the CLI, benches and experiments touch process and console", () => {
     const found = sources.flatMap((file) => {
       const text = readFileSync(join(ROOT, file), "utf8");
       const everywhere = text.match(/\bMath\.random\(/g) ?? [];
-      const inside =
-        file.startsWith("apps/cli/") || file.startsWith("scripts/bench/")
-          ? []
-          : (text.match(/\b(process\.env|process\.exit|process\.argv|console\.)/g) ?? []);
+      const inside = ["apps/cli/", "scripts/bench/", "scripts/torture/"].some((room) => file.startsWith(room))
+        ? []
+        : (text.match(/\b(process\.env|process\.exit|process\.argv|console\.)/g) ?? []);
       return [...everywhere, ...inside].map((what) => `${file}: ${what}`);
     });
     expect(found).toEqual([]);
@@ -125,7 +135,7 @@ describe("tidy", () => {
 
   it("no file that nobody imports", () => {
     const entered = new Set([...sources.flatMap(imports), ...ENTRANCES]);
-    const programs = sources.filter((file) => file.startsWith("scripts/bench/"));
+    const programs = sources.filter((file) => /^scripts\/(bench|torture\/experiments)\//.test(file));
     expect(
       sources.filter((file) => !entered.has(file) && !programs.includes(file) && !file.endsWith(".d.ts")),
     ).toEqual([]);

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Minted, mint } from "../fakes/minted.ts";
-import { hongbao, Program } from "./programs.ts";
+import { type Minted, mint } from "../../scripts/torture/stage/minted.ts";
+import { hongbao, Program } from "../../scripts/torture/stage/program.ts";
 
 let minted: Minted;
 let node: Program;

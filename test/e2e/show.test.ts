@@ -2,9 +2,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { type Minted, mint } from "../fakes/minted.ts";
+import { type Minted, mint } from "../../scripts/torture/stage/minted.ts";
+import { hongbao, Program } from "../../scripts/torture/stage/program.ts";
 import { newNotes, shakeAndOpen } from "./audience.ts";
-import { hongbao, Program } from "./programs.ts";
 
 const PATIENCE = { timeout: 30_000, interval: 100 };
 const cleanups: (() => Promise<void> | void)[] = [];

@@ -2,10 +2,11 @@ import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { readLedger } from "../../core/store/ledger-reader.ts";
-import { type Minted, mint } from "../fakes/minted.ts";
-import { freePort, RedisServer, redisIsMissing } from "../fakes/redis-server.ts";
+import { type Minted, mint } from "../../scripts/torture/stage/minted.ts";
+import { hongbao, Program } from "../../scripts/torture/stage/program.ts";
+import { freePort, RedisServer } from "../../scripts/torture/stage/redis-server.ts";
+import { redisIsMissing } from "../fakes/missing.ts";
 import { type Notes, newNotes, shakeAndOpen } from "./audience.ts";
-import { hongbao, Program } from "./programs.ts";
 
 /**
  * A show under fire: nodes, worker and Redis are killed at random while an audience shakes and opens. In the end

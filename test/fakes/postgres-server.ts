@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { vi } from "vitest";
-import { isMissing } from "./redis-server.ts";
+import { isMissing } from "./missing.ts";
 
 const DEBIAN_VERSIONS = "/usr/lib/postgresql";
 const BINARIES = findBinaries();

@@ -6,7 +6,7 @@ import { Pacer } from "../../../apps/access-node/pacer.ts";
 import type { Frame } from "../../../core/format/frame.ts";
 import { readManifest } from "../../../core/store/manifest-file.ts";
 import { SeedReader } from "../../../core/store/seed-reader.ts";
-import { type Minted, mint } from "../../fakes/minted.ts";
+import { type Minted, mint } from "../../../scripts/torture/stage/minted.ts";
 
 let minted: Minted;
 let seeds: SeedReader;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { encodeToken } from "../../../core/format/token.ts";
 import { openJournalReader } from "../../../core/store/journal-reader.ts";
-import { type Minted, mint } from "../../fakes/minted.ts";
+import { type Minted, mint } from "../../../scripts/torture/stage/minted.ts";
 import { type Served, serve } from "./served.ts";
 
 let minted: Minted;

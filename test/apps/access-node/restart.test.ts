@@ -15,7 +15,7 @@ import { segmentPath } from "../../../core/store/journal-reader.ts";
 import { approve } from "../../../generator/approve.ts";
 import { newKey } from "../../../generator/keys.ts";
 import { reconcile } from "../../../scripts/reconcile/reconcile.ts";
-import { type Minted, mint } from "../../fakes/minted.ts";
+import { type Minted, mint } from "../../../scripts/torture/stage/minted.ts";
 import { type Served, serve } from "./served.ts";
 
 let minted: Minted;

@@ -12,7 +12,7 @@ import { Shaker } from "../../../apps/access-node/shake.ts";
 import type { Shard } from "../../../apps/access-node/shard.ts";
 import { signShow } from "../../../core/format/signature.ts";
 import { readKeyFile } from "../../../core/store/keystore.ts";
-import type { Minted } from "../../fakes/minted.ts";
+import type { Minted } from "../../../scripts/torture/stage/minted.ts";
 
 interface Answer {
   readonly status: number;

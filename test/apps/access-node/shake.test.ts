@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Minted, mint } from "../../fakes/minted.ts";
+import { type Minted, mint } from "../../../scripts/torture/stage/minted.ts";
 import { type Served, START_MS, serve } from "./served.ts";
 
 let minted: Minted;

@@ -6,6 +6,7 @@ import { type CreditWorkerOptions, runCreditWorker } from "../../../apps/credit-
 import { claimQueueName } from "../../../core/format/queue-name.ts";
 import { CampaignDir } from "../../../core/store/campaign-dir.ts";
 import { type BatchProducer, openBatchProducer } from "../../../core/store/queue.ts";
+import { freePort, RedisServer } from "../../../scripts/torture/stage/redis-server.ts";
 import {
   contents,
   faults,
@@ -14,7 +15,7 @@ import {
   tamper,
   temporaryDirectory,
 } from "../../core/store/ledger-world.ts";
-import { freePort, RedisServer, redisIsMissing } from "../../fakes/redis-server.ts";
+import { redisIsMissing } from "../../fakes/missing.ts";
 import { Mint, rootsIn } from "./mint.ts";
 import { listeningLog } from "./stage.ts";
 

@@ -7,8 +7,8 @@ import {
   openBatchProducer,
 } from "../../../core/store/queue.ts";
 import type { SessionEvents } from "../../../core/store/queue-session.ts";
+import { freePort } from "../../../scripts/torture/stage/redis-server.ts";
 import { PostgresServer, postgresIsMissing } from "../../fakes/postgres-server.ts";
-import { freePort } from "../../fakes/redis-server.ts";
 import { ResendingProducer } from "../../fakes/resending-producer.ts";
 import { contract, local } from "./queue-contract.ts";
 

@@ -4,7 +4,7 @@ import type { Manifest, ManifestShard } from "../../../core/format/manifest.ts";
 import { BLOCK_RECORDS } from "../../../core/format/seedfile.ts";
 import { readManifest } from "../../../core/store/manifest-file.ts";
 import { SeedReader } from "../../../core/store/seed-reader.ts";
-import { type Minted, mint } from "../../fakes/minted.ts";
+import { type Minted, mint } from "../../../scripts/torture/stage/minted.ts";
 
 let minted: Minted;
 let manifest: Manifest;

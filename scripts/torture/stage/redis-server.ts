@@ -1,7 +1,6 @@
 /**
- * A real redis-server on a port of its own, in memory, for tests that kill, freeze and empty it.
- *
- * A test machine without one skips those tests and says so; under CI=true that is a failure.
+ * A real redis-server on a port of its own, for those who kill, freeze and empty it. In memory only, unless its
+ * settings say otherwise.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,23 +9,15 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { Redis } from "ioredis";
-import { vi } from "vitest";
+import { until } from "./until.ts";
 
-/** @returns true when a test needs to be skipped because `what` is not installed. */
-export function isMissing(what: string, isInstalled: boolean): boolean {
-  if (isInstalled) return false;
-  const message = `${what} is not installed: the tests that need it cannot run.`;
-  if (process.env["CI"] === "true") throw new Error(message);
-  process.stderr.write(`\n!!! ${message} SKIPPED !!!\n`);
-  return true;
-}
+const START_MS_MAX = 10_000;
 
-const PROGRAM = (process.env["PATH"] ?? "")
+/** Where redis-server is installed, or undefined. */
+export const REDIS_PROGRAM: string | undefined = (process.env["PATH"] ?? "")
   .split(delimiter)
   .map((directory) => join(directory, "redis-server"))
   .find((path) => existsSync(path));
-
-export const redisIsMissing = isMissing("redis-server", PROGRAM !== undefined);
 
 /** @returns a port that nobody listens on at this moment. */
 export async function freePort(): Promise<number> {
@@ -51,12 +42,16 @@ export class RedisServer {
     return `redis://127.0.0.1:${this.port}`;
   }
 
-  /** Starts it, empty. Returns when it answers. */
-  async start(): Promise<void> {
-    const options = ["--port", `${this.port}`, "--bind", "127.0.0.1", "--save", "", "--dir", tmpdir()];
-    const child = spawn(PROGRAM ?? "", options, { stdio: "ignore" });
+  /**
+   * Returns when it answers; it begins empty unless `settings` name something to load.
+   * @param settings options of redis-server, as on its command line: `["--maxmemory", "2mb"]`
+   */
+  async start(settings: readonly string[] = []): Promise<void> {
+    if (REDIS_PROGRAM === undefined) throw new Error("redis-server is not installed");
+    const place = ["--port", `${this.port}`, "--bind", "127.0.0.1", "--save", "", "--dir", tmpdir()];
+    const child = spawn(REDIS_PROGRAM, [...place, ...settings], { stdio: "ignore" });
     this.#process = child;
-    await vi.waitFor(() => this.ask((redis) => redis.ping()), { timeout: 10_000, interval: 20 });
+    await until(() => this.ask((redis) => redis.ping()), START_MS_MAX);
   }
 
   /** SIGKILL: everything in it is gone. */

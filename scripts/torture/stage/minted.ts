@@ -1,11 +1,11 @@
 /**
- * A campaign minted by the real generator into a directory of its own, for tests that serve it.
+ * A campaign minted by the real generator into a directory of its own, for tests and experiments that serve it.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CampaignDir, type EpochDir, type Roots } from "../../core/store/campaign-dir.ts";
-import { generate } from "../../generator/generate.ts";
+import { CampaignDir, type EpochDir, type Roots } from "../../../core/store/campaign-dir.ts";
+import { generate } from "../../../generator/generate.ts";
 
 export interface Minted {
   readonly campaign: string;
