@@ -6,17 +6,19 @@
  *
  * Claims are sent to one ledger by name, never to whoever reads the queue. Which one, the node asks before it
  * sends any, and again every minute: another one than before means that the ledger was lost, and everything is
- * sent again to the new one from the journal's beginning. Two that both answer would both pay: then nothing more
- * is sent until somebody has stopped one of them and started the node again. The answer also tells what the
- * ledger holds of this journal: less than it acknowledged means that an older copy of it was restored, more than
- * the journal has that the journal is one, and another journal that somebody else serves this shard.
+ * sent again to the new one. Two that both answer would both pay: nothing more is sent until somebody has stopped
+ * one of them and started the node again. The answer also tells what the ledger holds of this journal: less than
+ * it acknowledged means an older copy of the ledger, more than the journal has an older copy of the journal, and
+ * another journal that somebody else serves this shard.
  */
+import { ID_BYTES } from "../../core/format/claim.ts";
 import { type Acknowledgement, decodeAck } from "../../core/format/claim-batch.ts";
 import { HongbaoError } from "../../core/format/error.ts";
 import type { Frame } from "../../core/format/frame.ts";
 import type { Journal } from "../../core/store/journal.ts";
-import { type JournalReader, openJournalReader } from "../../core/store/journal-reader.ts";
+import type { JournalReader } from "../../core/store/journal-reader.ts";
 import type { BatchProducer } from "../../core/store/queue.ts";
+import type { Clock } from "./clock.ts";
 import { BATCH_CLAIMS, collectClaims, type Shipment, sealQuestion, sealShipment } from "./shipment.ts";
 
 const WINDOW_BATCHES = 16;
@@ -30,7 +32,6 @@ const ASK_AGAIN_MS = 60_000;
 const ANSWERS = 8;
 
 export interface ForwarderOptions {
-  readonly dir: string;
   readonly journal: Journal;
   readonly wireKey: Uint8Array;
   /** What the recovered journal says was acknowledged before. */
@@ -38,7 +39,9 @@ export interface ForwarderOptions {
   /** A stream offset inside the last claim. */
   readonly claimedUpTo: () => number;
   readonly append: (frame: Frame) => number;
-  readonly monotonicMs: () => number;
+  readonly clock: Pick<Clock, "monotonicMs" | "after">;
+  /** Random bytes, for names of ledgers that do not exist. */
+  readonly random: (bytes: number) => Buffer;
   /** Something that an engineer must know: a ledger was replaced, or there are two. */
   readonly alarm: (message: string) => void;
   /** The journal cannot be read, or is not the shard's: the node must stop. */
@@ -135,7 +138,7 @@ export class Forwarder {
 
   private async run(producer: BatchProducer): Promise<void> {
     while (!this.stopping && !this.split) {
-      const reader = await openJournalReader(this.options.dir);
+      const reader = await this.options.journal.reader();
       try {
         await this.forward(reader, producer);
       } finally {
@@ -169,7 +172,9 @@ export class Forwarder {
 
   /** A batch that another ledger answered makes it urgent; otherwise it is asked in a quiet minute. */
   private isTimeToAsk(): boolean {
-    return this.askAtMs === 0 || (this.window.length === 0 && this.options.monotonicMs() >= this.askAtMs);
+    return (
+      this.askAtMs === 0 || (this.window.length === 0 && this.options.clock.monotonicMs() >= this.askAtMs)
+    );
   }
 
   /** The question may have been answered while it was being sent. */
@@ -182,12 +187,13 @@ export class Forwarder {
     const wasContradicted = this.askAtMs === 0 && this.window.length > 0;
     this.answers = [];
     while (this.answers.length < ANSWERS && !this.stopping) {
-      this.question ??= sealQuestion(this.options.wireKey, this.options.journal.identity, this.position);
+      const { wireKey, journal, random } = this.options;
+      this.question ??= sealQuestion(wireKey, journal.identity, this.position, random(ID_BYTES));
       const dueMs = await this.sendDue(producer, [this.question]);
       if (this.isAsking()) await this.pause(dueMs);
     }
     this.question = undefined;
-    this.askAtMs = this.options.monotonicMs() + ASK_AGAIN_MS;
+    this.askAtMs = this.options.clock.monotonicMs() + ASK_AGAIN_MS;
     if (this.stopping) return undefined;
     const names = new Set(this.answers.map(({ ledgerId }) => Buffer.from(ledgerId).toString("hex")));
     const ledgerId = this.believe(names, wasContradicted);
@@ -252,30 +258,30 @@ export class Forwarder {
   private async sendDue(producer: BatchProducer, shipments: readonly Shipment[]): Promise<number> {
     const waiting = shipments.filter((one) => !one.acknowledged);
     for (const sent of waiting) {
-      if (sent.sendAtMs > this.options.monotonicMs()) continue;
+      if (sent.sendAtMs > this.options.clock.monotonicMs()) continue;
       if (sent.tries++ > 0) this.resends++;
-      try {
-        await producer.send(sent.jobId, sent.bytes);
-        sent.sendAtMs = this.options.monotonicMs() + RESEND_MS;
-      } catch {
-        // The producer reports its outages itself; the claims are safe in the journal.
-        sent.sendAtMs = this.options.monotonicMs() + RETRY_MS;
-        break;
-      }
+      // The producer reports its outages itself; the claims are safe in the journal.
+      const accepted = await producer.send(sent.jobId, sent.bytes).then(
+        () => true,
+        () => false,
+      );
+      sent.sendAtMs = this.options.clock.monotonicMs() + (accepted ? RESEND_MS : RETRY_MS);
+      if (!accepted) break;
       if (this.stopping) break;
     }
-    const nowMs = this.options.monotonicMs();
+    const nowMs = this.options.clock.monotonicMs();
     return Math.min(IDLE_MS_MAX, ...waiting.map((one) => one.sendAtMs - nowMs));
   }
 
   /** Waits for claims on the disk, an answer, the next resend, or the end; then lets claims gather. */
   private async pause(ms: number): Promise<void> {
     const asking = this.isAsking();
+    const { clock } = this.options;
     if (!this.woken && !this.stopping)
       await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(resolve, Math.max(LINGER_MS, ms));
+        const callOff = clock.after(Math.max(LINGER_MS, ms), resolve);
         this.wake = () => {
-          clearTimeout(timer);
+          callOff();
           resolve();
         };
         if (!asking && this.window.length < WINDOW_BATCHES)
@@ -283,7 +289,7 @@ export class Forwarder {
       });
     this.woken = false;
     this.wake = () => {};
-    if (!this.stopping && !asking) await new Promise((resolve) => setTimeout(resolve, LINGER_MS));
+    if (!this.stopping && !asking) await new Promise<void>((resolve) => clock.after(LINGER_MS, resolve));
   }
 
   /** What came in while nobody waited is not waited for. */

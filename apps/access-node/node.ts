@@ -5,10 +5,12 @@
  * and lock released. Nothing is burned. A failed journal or a broken invariant is the opposite: the process stops
  * at once, and recovery is what puts things right.
  */
+import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import { claimQueueName } from "../../core/format/queue-name.ts";
 import { type BatchProducer, openBatchProducer } from "../../core/store/queue.ts";
 import { describeQueueAddress, type QueueAddress } from "../../core/store/queue-address.ts";
+import { machineClock } from "./clock.ts";
 import { cryptoDice } from "./dice.ts";
 import { Forwarder } from "./forwarder.ts";
 import { type NodeState, nodeApp } from "./http.ts";
@@ -39,10 +41,14 @@ export interface RunningNode {
 /** @throws HongbaoError with the reason why the node does not serve */
 export async function runNode(options: NodeOptions, world: NodeWorld): Promise<RunningNode> {
   const { log } = world;
-  const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
-  const opened = await openShard(options, { clock, dice: cryptoDice(), onFailure: world.onFailure });
+  const opened = await openShard(options, {
+    clock: machineClock,
+    dice: cryptoDice(),
+    random: randomBytes,
+    onFailure: world.onFailure,
+  });
   const { shard } = opened;
-  const forwarder = newForwarder(options, opened, world);
+  const forwarder = newForwarder(opened, world);
   let producer: BatchProducer | undefined;
   const metrics = nodeMetrics(shard, forwarder, opened.burnedNow, () => producer);
   let state: NodeState = "starting";
@@ -86,16 +92,15 @@ export async function runNode(options: NodeOptions, world: NodeWorld): Promise<R
   };
 }
 
-function newForwarder(options: NodeOptions, opened: OpenedShard, world: NodeWorld): Forwarder {
-  const { shard } = opened;
+function newForwarder({ shard }: OpenedShard, world: NodeWorld): Forwarder {
   return new Forwarder({
-    dir: opened.epochDir.node(options.shard),
     journal: shard.journal,
     wireKey: shard.keys.wire,
     acknowledged: shard.book.acknowledged,
     claimedUpTo: () => shard.book.claimedUpTo,
     append: shard.append,
-    monotonicMs: shard.clock.monotonicMs,
+    clock: shard.clock,
+    random: randomBytes,
     alarm: (message) => world.log.error(message),
     onFailure: world.onFailure,
   });

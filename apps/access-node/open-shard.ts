@@ -9,17 +9,19 @@ import { shardScope } from "../../core/format/manifest.ts";
 import { openNowShow } from "../../core/format/show.ts";
 import { campaignTag } from "../../core/format/token.ts";
 import type { EpochDir, Roots } from "../../core/store/campaign-dir.ts";
+import type { Disk } from "../../core/store/disk.ts";
 import { Journal } from "../../core/store/journal.ts";
 import { takeLock } from "../../core/store/lock.ts";
 import type { SeedReader } from "../../core/store/seed-reader.ts";
 import { BlockFeed } from "./block-feed.ts";
 import { Book } from "./book.ts";
 import { Channel } from "./channel.ts";
+import type { Clock } from "./clock.ts";
 import type { Dice } from "./dice.ts";
 import { Leases } from "./leases.ts";
 import { takeOwnership } from "./ownership.ts";
 import { Programme } from "./programme.ts";
-import type { Clock, Shard } from "./shard.ts";
+import type { Shard } from "./shard.ts";
 import { type VerifiedMint, verifyMint } from "./verified-mint.ts";
 
 export interface ShardOptions {
@@ -33,6 +35,10 @@ export interface ShardOptions {
 export interface ShardWorld {
   readonly clock: Clock;
   readonly dice: Dice;
+  /** Random bytes, for names. */
+  readonly random: (bytes: number) => Buffer;
+  /** The journal begins a new segment behind this many bytes; its own limit if not given. */
+  readonly segmentBytes?: number;
   /** The journal failed: the process must stop at once. */
   readonly onFailure: (error: HongbaoError) => void;
 }
@@ -51,18 +57,17 @@ export async function openShard(options: ShardOptions, world: ShardWorld): Promi
   const mint = await verifyMint(options);
   const { manifest, epochDir, seeds } = mint;
   const dir = epochDir.node(options.shard);
-  const lock = await takeLock(`${dir}/lock`, `shard ${options.shard} of ${manifest.campaign}`).catch(
-    async (error) => {
-      await seeds.close();
-      throw error;
-    },
-  );
+  const what = `shard ${options.shard} of ${manifest.campaign}`;
+  const lock = await takeLock(`${dir}/lock`, what, undefined, epochDir.disk).catch(async (error) => {
+    await seeds.close();
+    throw error;
+  });
   const release = async () => {
     await seeds.close();
     lock.release();
   };
   try {
-    await takeOwnership(epochDir, options.shard, campaignTag(manifest.campaign));
+    await takeOwnership(epochDir, options.shard, campaignTag(manifest.campaign), world.random);
     const { shard, burnedNow } = await assemble(options, mint, world);
     return { shard, epochDir, burnedNow, release };
   } catch (error) {
@@ -80,8 +85,9 @@ async function assemble(
   const dir = epochDir.node(options.shard);
   const ads = manifest.ads.map(({ id }) => id);
   const fallback = options.openNow ? openNowShow(manifest.campaign, ads, manifest.expiresAt) : undefined;
-  const programme = await Programme.open(dir, manifest, keyFile.publicKeys.operator, fallback);
-  const { book, journal } = await recover(dir, manifestShard.lanes, world);
+  const { operator } = keyFile.publicKeys;
+  const programme = await Programme.open(dir, manifest, operator, fallback, epochDir.disk);
+  const { book, journal } = await recover(epochDir.disk, dir, manifestShard.lanes, world);
   const append = (frame: Frame) => {
     // The book first: what it does not accept must never reach the disk.
     book.apply(frame, journal.appendedOffset);
@@ -111,6 +117,7 @@ async function assemble(
 
 /** @throws HongbaoError `corrupt_journal`, also for frames that are whole but cannot follow each other */
 async function recover(
+  disk: Disk,
   dir: string,
   lanes: readonly { packets: number }[],
   world: ShardWorld,
@@ -125,7 +132,8 @@ async function recover(
       throw new HongbaoError("corrupt_journal", `${what}: restore it from a copy`, { cause });
     }
   };
-  return { book, journal: await Journal.recover(dir, replay, world) };
+  const { onFailure, segmentBytes } = world;
+  return { book, journal: await Journal.recover(dir, replay, { onFailure, segmentBytes, disk }) };
 }
 
 /** @returns packets burned. Durable before this node may be ready. */

@@ -4,6 +4,7 @@
  * is the last line. A node that finds another owner, or an owner but no journal, refuses.
  */
 import { hostname } from "node:os";
+import { ID_BYTES } from "../../core/format/claim.ts";
 import { HongbaoError } from "../../core/format/error.ts";
 import { formatOwnerRecord, parseOwnerRecord } from "../../core/format/owner-record.ts";
 import type { EpochDir } from "../../core/store/campaign-dir.ts";
@@ -13,18 +14,25 @@ import { openJournalReader, segmentCount } from "../../core/store/journal-reader
 
 /**
  * Makes sure that the journal in this node's directory is the shard's one and only.
+ * @param random gives a new journal its ID
  * @throws HongbaoError `owned_elsewhere`, `corrupt_journal`, `unreadable_file`
  */
-export async function takeOwnership(epoch: EpochDir, shard: number, campaignTag: number): Promise<void> {
+export async function takeOwnership(
+  epoch: EpochDir,
+  shard: number,
+  campaignTag: number,
+  random: (bytes: number) => Buffer,
+): Promise<void> {
   const dir = epoch.node(shard);
   const path = epoch.owner(shard);
-  const owner = await readOwner(path);
-  if ((await segmentCount(dir)) === 0) {
+  const owner = await readOwner(epoch, path);
+  if ((await segmentCount(dir, epoch.disk)) === 0) {
     if (owner !== undefined) throw elsewhere(path, owner, `there is no journal in ${dir}`);
     // If we die behind this, the next start finds a journal without an owner, and claims the shard for it.
-    await Journal.create(dir, { campaignTag, epoch: epoch.epoch, shard });
+    const journalId = random(ID_BYTES);
+    await Journal.create(dir, { campaignTag, epoch: epoch.epoch, shard, journalId }, epoch.disk);
   }
-  const reader = await openJournalReader(dir);
+  const reader = await openJournalReader(dir, epoch.disk);
   const { identity } = reader;
   if (identity.campaignTag !== campaignTag || identity.epoch !== epoch.epoch || identity.shard !== shard)
     throw new HongbaoError(
@@ -37,9 +45,10 @@ export async function takeOwnership(epoch: EpochDir, shard: number, campaignTag:
 }
 
 /** @returns the journal that the owner record names, hex, or undefined without a record. */
-async function readOwner(path: string): Promise<string | undefined> {
-  if (!(await exists(path))) return undefined;
-  const record = parseOwnerRecord((await readSmallFile(path, "the owner record", 4096)).toString("utf8"));
+async function readOwner(epoch: EpochDir, path: string): Promise<string | undefined> {
+  if (!(await exists(path, epoch.disk))) return undefined;
+  const bytes = await readSmallFile(path, "the owner record", 4096, epoch.disk);
+  const record = parseOwnerRecord(bytes.toString("utf8"));
   if (record !== undefined) return record.journalId;
   throw new HongbaoError(
     "owned_elsewhere",
@@ -50,10 +59,10 @@ async function readOwner(path: string): Promise<string | undefined> {
 async function publishOwner(path: string, epoch: EpochDir, shard: number, journalId: string): Promise<void> {
   const record = { campaign: epoch.of.campaign, epoch: epoch.epoch, shard, journalId, host: hostname() };
   try {
-    await publish(path, formatOwnerRecord(record));
+    await publish(path, formatOwnerRecord(record), undefined, epoch.disk);
   } catch (cause) {
     if (!(cause instanceof HongbaoError) || cause.code !== "already_exists") throw cause;
-    throw elsewhere(path, (await readOwner(path)) ?? "unknown", "another node was faster");
+    throw elsewhere(path, (await readOwner(epoch, path)) ?? "unknown", "another node was faster");
   }
 }
 

@@ -18,6 +18,7 @@ import {
   signedShowSchema,
 } from "../../core/format/show.ts";
 import { showSignatureHolds } from "../../core/format/signature.ts";
+import { type Disk, machineDisk } from "../../core/store/disk.ts";
 import { exists, readSmallFile, replace } from "../../core/store/durable.ts";
 
 export interface OnProgramme {
@@ -30,6 +31,7 @@ export type Accepted = "taken" | "not-newer" | "bad-signature";
 
 export class Programme {
   private readonly path: string;
+  private readonly disk: Disk;
   private readonly manifest: Manifest;
   private readonly operatorKey: string;
   private plan: Show | undefined;
@@ -39,8 +41,9 @@ export class Programme {
   private untilMs = Number.NEGATIVE_INFINITY;
   private accepting: Promise<unknown> = Promise.resolve();
 
-  private constructor(path: string, manifest: Manifest, operatorKey: string) {
+  private constructor(path: string, manifest: Manifest, operatorKey: string, disk: Disk) {
     this.path = path;
+    this.disk = disk;
     this.manifest = manifest;
     this.operatorKey = operatorKey;
   }
@@ -55,8 +58,9 @@ export class Programme {
     manifest: Manifest,
     operatorKey: string,
     fallback: Show | undefined,
+    disk: Disk = machineDisk,
   ): Promise<Programme> {
-    const programme = new Programme(join(nodeDir, "show.json"), manifest, operatorKey);
+    const programme = new Programme(join(nodeDir, "show.json"), manifest, operatorKey, disk);
     programme.plan = (await programme.persisted()) ?? fallback;
     return programme;
   }
@@ -91,7 +95,7 @@ export class Programme {
     const plan = this.parse(signed);
     if (this.plan !== undefined && plan.version <= this.plan.version) return "not-newer";
     // If we die here, the operator has no answer and sends again: the same version is then "not newer" or taken.
-    await replace(this.path, JSON.stringify(signed));
+    await replace(this.path, JSON.stringify(signed), undefined, this.disk);
     this.plan = plan;
     this.untilMs = Number.NEGATIVE_INFINITY;
     return "taken";
@@ -121,11 +125,11 @@ export class Programme {
   }
 
   private async persisted(): Promise<Show | undefined> {
-    if (!(await exists(this.path))) return undefined;
+    if (!(await exists(this.path, this.disk))) return undefined;
     const advice = "remove it and push the show config again";
     try {
-      const text = (await readSmallFile(this.path, "the show config", 1024 * 1024)).toString("utf8");
-      const signed = signedShowSchema.parse(JSON.parse(text));
+      const bytes = await readSmallFile(this.path, "the show config", 1024 * 1024, this.disk);
+      const signed = signedShowSchema.parse(JSON.parse(bytes.toString("utf8")));
       if (this.isSigned(signed)) return this.parse(signed);
     } catch (cause) {
       throw new HongbaoError("invalid_show", `the persisted show config ${this.path} is damaged: ${advice}`, {

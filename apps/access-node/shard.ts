@@ -10,15 +10,9 @@ import type { Journal } from "../../core/store/journal.ts";
 import type { BlockFeed } from "./block-feed.ts";
 import type { Book } from "./book.ts";
 import type { Channel } from "./channel.ts";
+import type { Clock } from "./clock.ts";
 import type { Dice } from "./dice.ts";
 import type { Programme } from "./programme.ts";
-
-export interface Clock {
-  /** Milliseconds since 1970, as the show's times. */
-  wallMs(): number;
-  /** Milliseconds that never jump. */
-  monotonicMs(): number;
-}
 
 export interface Shard {
   readonly manifest: Manifest;

@@ -1,8 +1,7 @@
 /**
  * A shipment: one batch of claims on its way, with what is needed to send it again and to know its answer.
  */
-import { randomBytes } from "node:crypto";
-import { type Claim, ID_BYTES } from "../../core/format/claim.ts";
+import type { Claim } from "../../core/format/claim.ts";
 import {
   type Acknowledgement,
   type BatchRange,
@@ -60,9 +59,17 @@ export function sealShipment(
   return new Shipment(range, forLedger, encodeBatch(wireKey, { ...range, forLedger, claims }));
 }
 
-/** An empty batch for a ledger that does not exist: whichever one is there answers with its own name. */
-export function sealQuestion(wireKey: Uint8Array, identity: JournalIdentity, at: number): Shipment {
-  return sealShipment(wireKey, identity, { from: at, to: at, forLedger: randomBytes(ID_BYTES) }, []);
+/**
+ * An empty batch for a ledger that does not exist: whichever one is there answers with its own name.
+ * @param nobody a random name: 16 bytes
+ */
+export function sealQuestion(
+  wireKey: Uint8Array,
+  identity: JournalIdentity,
+  at: number,
+  nobody: Buffer,
+): Shipment {
+  return sealShipment(wireKey, identity, { from: at, to: at, forLedger: nobody }, []);
 }
 
 /** Claims from `from` on that are on the disk, at most a batch full; the reader then stands behind the last. */

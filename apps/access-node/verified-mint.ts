@@ -47,7 +47,7 @@ export async function verifyMint(wanted: MintToServe): Promise<VerifiedMint> {
       "--open-now is for test campaigns only: push a signed show config instead",
     );
   const keyPath = epochDir.nodeKey(wanted.shard);
-  const keyFile = await readMintKey("node", keyPath, manifest);
+  const keyFile = await readMintKey("node", keyPath, manifest, epochDir.disk);
   const entry = keyFile.shards.find(({ shard }) => shard === wanted.shard);
   if (entry === undefined)
     throw new HongbaoError(
@@ -56,7 +56,7 @@ export async function verifyMint(wanted: MintToServe): Promise<VerifiedMint> {
     );
   const keys = shardKeys(keyBytes(entry.key));
   await checkSignatures(epochDir, file, keyFile.publicKeys);
-  const seeds = await SeedReader.open(epochDir.seed(wanted.shard), manifest, manifestShard);
+  const seeds = await SeedReader.open(epochDir.seed(wanted.shard), manifest, manifestShard, epochDir.disk);
   try {
     await verifySeeds(seeds, keys, manifest, manifestShard);
   } catch (error) {

@@ -38,7 +38,7 @@ export async function openBooks(options: BooksOptions, clock: Clock): Promise<Bo
   const address = parseLedgerAddress(options.ledgerUrl, campaign.ledger);
   const epoch = await campaign.completeEpoch(options.epoch);
   const file = await readManifest(epoch);
-  const settlement = await readMintKey("settlement", epoch.settlementKey, file.manifest);
+  const settlement = await readMintKey("settlement", epoch.settlementKey, file.manifest, epoch.disk);
   await checkSignatures(epoch, file, settlement.publicKeys);
   const ledger = await whileLocked(() => openLedger(address, file), clock, { waitMsMax: OPEN_WAIT_MS_MAX });
   return { manifest: file.manifest, checker: new ClaimChecker(file.manifest, settlement), ledger };

@@ -2,22 +2,24 @@
  * Where a campaign's files lie, and nothing else: seeds, keys and data, by epoch and shard. Epochs are found by
  * their manifests, because a manifest is written last: an epoch without one is not complete.
  */
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CAMPAIGN_ID } from "../format/campaign.ts";
 import { HongbaoError, systemCode } from "../format/error.ts";
 import type { Role } from "../format/signature.ts";
+import { type Disk, machineDisk } from "./disk.ts";
 import { exists } from "./durable.ts";
 
-/** The three roots, from flags and environment. */
+/** The three roots, from flags and environment, and the disk that they are on: the machine's if none is named. */
 export interface Roots {
   readonly seedsDir: string;
   readonly keysDir: string;
   readonly dataDir: string;
+  readonly disk?: Disk;
 }
 
 export class CampaignDir {
   readonly campaign: string;
+  readonly disk: Disk;
   private readonly roots: Roots;
 
   /** @throws HongbaoError `usage` for what is no campaign's name, and would be a path to elsewhere */
@@ -28,6 +30,7 @@ export class CampaignDir {
         `"${campaign}" is no campaign's name, which is 1 to 63 lower-case letters, digits and dashes`,
       );
     this.roots = roots;
+    this.disk = roots.disk ?? machineDisk;
     this.campaign = campaign;
   }
 
@@ -68,7 +71,7 @@ export class CampaignDir {
   async startedEpochs(): Promise<number[]> {
     let names: string[];
     try {
-      names = await readdir(this.seedsDir);
+      names = await this.disk.list(this.seedsDir);
     } catch (error) {
       if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return [];
       throw error;
@@ -86,7 +89,8 @@ export class CampaignDir {
    */
   async completeEpoch(wanted?: number): Promise<EpochDir> {
     const started = wanted === undefined ? (await this.startedEpochs()).reverse() : [wanted];
-    for (const epoch of started) if (await exists(this.epoch(epoch).manifest)) return this.epoch(epoch);
+    for (const epoch of started)
+      if (await exists(this.epoch(epoch).manifest, this.disk)) return this.epoch(epoch);
     const which = wanted === undefined ? "no complete epoch" : `no complete epoch ${wanted}`;
     throw new HongbaoError(
       "missing_file",
@@ -102,6 +106,10 @@ export class EpochDir {
   constructor(of: CampaignDir, epoch: number) {
     this.of = of;
     this.epoch = epoch;
+  }
+
+  get disk(): Disk {
+    return this.of.disk;
   }
 
   get seedsDir(): string {

@@ -6,12 +6,13 @@
  * files that change (a node's show config).
  */
 import { randomBytes } from "node:crypto";
-import { type FileHandle, link, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { HongbaoError, systemCode } from "../format/error.ts";
+import { type Disk, type DiskFile, machineDisk } from "./disk.ts";
 
 export const SECRET_MODE = 0o400;
 const PUBLIC_MODE = 0o444;
+const READ_BYTES = 64 * 1024;
 /** Of directories that hold users' names, tokens or keys: finance may be in the group, nobody else reads. */
 export const PRIVATE_DIRECTORY = 0o750;
 
@@ -19,61 +20,71 @@ export const PRIVATE_DIRECTORY = 0o750;
  * Creates `path` with `bytes`, durably and exclusively.
  * @throws HongbaoError `already_exists`
  */
-export async function publish(path: string, bytes: Uint8Array | string, mode = PUBLIC_MODE): Promise<void> {
-  const temporary = await writeBeside(path, bytes, mode);
+export async function publish(
+  path: string,
+  bytes: Uint8Array | string,
+  mode = PUBLIC_MODE,
+  disk: Disk = machineDisk,
+): Promise<void> {
+  const temporary = await writeBeside(path, bytes, mode, disk);
   try {
     // If we die here, the name does not exist yet; a stray temporary file is all that is left.
-    await link(temporary, path);
+    await disk.link(temporary, path);
   } catch (cause) {
     if (systemCode(cause) === "EEXIST")
       throw new HongbaoError("already_exists", `${path} exists; nothing is ever overwritten`, { cause });
     throw cause;
   } finally {
-    await rm(temporary, { force: true });
+    await disk.remove(temporary);
   }
   // If we die here, the entry may be lost with the power, but never the bytes without the name.
-  await syncDirectory(dirname(path));
+  await syncDirectory(dirname(path), disk);
 }
 
 /** Puts `bytes` in place of whatever `path` held: readers see the old or the new file, never a mixture. */
-export async function replace(path: string, bytes: Uint8Array | string, mode = 0o644): Promise<void> {
-  const temporary = await writeBeside(path, bytes, mode);
+export async function replace(
+  path: string,
+  bytes: Uint8Array | string,
+  mode = 0o644,
+  disk: Disk = machineDisk,
+): Promise<void> {
+  const temporary = await writeBeside(path, bytes, mode, disk);
   try {
-    await rename(temporary, path);
+    await disk.rename(temporary, path);
   } catch (cause) {
-    await rm(temporary, { force: true });
+    await disk.remove(temporary);
     throw cause;
   }
-  await syncDirectory(dirname(path));
+  await syncDirectory(dirname(path), disk);
 }
 
 /** Creates a directory and its parents, each made durable in the one above it. */
-export async function makeDirectory(path: string, mode = 0o755): Promise<void> {
-  if (await isDirectory(path)) return;
+export async function makeDirectory(path: string, mode = 0o755, disk: Disk = machineDisk): Promise<void> {
+  if (await isDirectory(path, disk)) return;
   const parent = dirname(path);
   // Not by mkdir's `recursive`: it never returns where the parent is there and takes no entry (Linux's /proc).
-  if (parent !== path) await makeDirectory(parent, mode);
+  if (parent !== path) await makeDirectory(parent, mode, disk);
   try {
-    await mkdir(path, { mode });
+    await disk.makeDirectory(path, mode);
   } catch (cause) {
     // Another process may have been faster.
-    if (systemCode(cause) === "EEXIST" && (await isDirectory(path))) return;
+    if (systemCode(cause) === "EEXIST" && (await isDirectory(path, disk))) return;
     throw cause;
   }
-  await syncDirectory(parent);
+  await syncDirectory(parent, disk);
 }
 
-async function isDirectory(path: string): Promise<boolean> {
+async function isDirectory(path: string, disk: Disk): Promise<boolean> {
   try {
-    return (await stat(path)).isDirectory();
+    return (await disk.stat(path)).isDirectory();
   } catch (error) {
     if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return false;
     throw error;
   }
 }
 
-export async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, "r");
+export async function syncDirectory(path: string, disk: Disk = machineDisk): Promise<void> {
+  const handle = await disk.open(path, "r");
   try {
     await handle.sync();
   } finally {
@@ -90,18 +101,21 @@ export async function readSmallFile(
   path: string,
   what: string,
   bytesMax = 64 * 1024 * 1024,
+  disk: Disk = machineDisk,
 ): Promise<Buffer> {
-  let handle: FileHandle | undefined;
+  let handle: DiskFile | undefined;
   try {
-    handle = await open(path, "r");
+    handle = await disk.open(path, "r");
     const chunks: Buffer[] = [];
     let size = 0;
     // Devices and pipes do not tell their size.
-    for await (const chunk of handle.createReadStream({ end: bytesMax, autoClose: false })) {
-      chunks.push(chunk);
-      size += chunk.length;
+    while (size <= bytesMax) {
+      const chunk = Buffer.allocUnsafe(READ_BYTES);
+      const { bytesRead } = await handle.read(chunk, 0, chunk.length, null);
+      if (bytesRead === 0) return Buffer.concat(chunks, size);
+      chunks.push(chunk.subarray(0, bytesRead));
+      size += bytesRead;
     }
-    if (size <= bytesMax) return Buffer.concat(chunks, size);
     throw new HongbaoError(
       "unreadable_file",
       `${what} ${path} has more than ${bytesMax} bytes, it cannot be one: check the path`,
@@ -128,9 +142,9 @@ export function fileProblem(cause: unknown, path: string, what: string): Hongbao
   return new HongbaoError("unreadable_file", `${what} ${path} ${why}`, { cause });
 }
 
-export async function exists(path: string): Promise<boolean> {
+export async function exists(path: string, disk: Disk = machineDisk): Promise<boolean> {
   try {
-    await stat(path);
+    await disk.stat(path);
     return true;
   } catch (error) {
     if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return false;
@@ -138,17 +152,22 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-async function writeBeside(path: string, bytes: Uint8Array | string, mode: number): Promise<string> {
+async function writeBeside(
+  path: string,
+  bytes: Uint8Array | string,
+  mode: number,
+  disk: Disk,
+): Promise<string> {
   // What others may not read they need not list either.
-  await makeDirectory(dirname(path), (mode & 0o077) === 0 ? PRIVATE_DIRECTORY : 0o755);
+  await makeDirectory(dirname(path), (mode & 0o077) === 0 ? PRIVATE_DIRECTORY : 0o755, disk);
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
-  const handle = await open(temporary, "wx", mode);
+  const handle = await disk.open(temporary, "wx", mode);
   try {
     await handle.writeFile(bytes);
     await handle.sync();
   } catch (cause) {
     // What could not be written whole is of no use, and may be half a key.
-    await rm(temporary, { force: true });
+    await disk.remove(temporary);
     throw cause;
   } finally {
     await handle.close();

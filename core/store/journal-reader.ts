@@ -7,7 +7,6 @@
  * changed (`corrupt_journal`, with the place); otherwise it is the torn tail of a crash or of a live journal,
  * and reading simply ends there. A reader can go on later from where it ended.
  */
-import { type FileHandle, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { HongbaoError, systemCode } from "../format/error.ts";
 import {
@@ -21,6 +20,7 @@ import {
   SEGMENT_HEADER_BYTES,
   type SegmentHeader,
 } from "../format/frame.ts";
+import { type Disk, type DiskFile, machineDisk } from "./disk.ts";
 import { fileProblem } from "./durable.ts";
 
 export interface JournalEntry {
@@ -45,19 +45,19 @@ export function segmentPath(dir: string, segment: number): string {
 }
 
 /** @throws HongbaoError `missing_file` if `dir` holds no journal, `corrupt_journal` if its first header is damaged */
-export async function openJournalReader(dir: string): Promise<JournalReader> {
-  if ((await segmentCount(dir)) === 0)
+export async function openJournalReader(dir: string, disk: Disk = machineDisk): Promise<JournalReader> {
+  if ((await segmentCount(dir, disk)) === 0)
     throw new HongbaoError("missing_file", `${dir} holds no journal (no segment-00000000.log)`);
-  const header = await readHeader(dir, 0);
+  const header = await readHeader(dir, 0, disk);
   const { journalId, campaignTag, epoch, shard } = header;
-  return new JournalReader(dir, { journalId: Buffer.from(journalId), campaignTag, epoch, shard });
+  return new JournalReader(dir, { journalId: Buffer.from(journalId), campaignTag, epoch, shard }, disk);
 }
 
 /** Segments in `dir`, numbered without a gap from 0. @throws HongbaoError `corrupt_journal` for a gap */
-export async function segmentCount(dir: string): Promise<number> {
+export async function segmentCount(dir: string, disk: Disk = machineDisk): Promise<number> {
   let names: string[];
   try {
-    names = await readdir(dir);
+    names = await disk.list(dir);
   } catch (cause) {
     if (systemCode(cause) === "ENOENT" || systemCode(cause) === "ENOTDIR") return 0;
     throw fileProblem(cause, dir, "the journal");
@@ -72,14 +72,16 @@ export async function segmentCount(dir: string): Promise<number> {
 export class JournalReader {
   readonly identity: JournalIdentity;
   private readonly dir: string;
+  private readonly disk: Disk;
   private segment = 0;
-  private handle: FileHandle | undefined;
+  private handle: DiskFile | undefined;
   private segmentOffset = 0;
   private at = 0;
   private crc = 0;
 
-  constructor(dir: string, identity: JournalIdentity) {
+  constructor(dir: string, identity: JournalIdentity, disk: Disk) {
     this.dir = dir;
+    this.disk = disk;
     this.identity = identity;
   }
 
@@ -107,7 +109,7 @@ export class JournalReader {
     for (;;) {
       this.handle ??= await this.openSegment();
       for await (const entry of this.frames(this.handle, limit)) if (entry.offset >= from) yield entry;
-      if (this.at >= limit || (await segmentCount(this.dir)) <= this.segment + 1) return;
+      if (this.at >= limit || (await segmentCount(this.dir, this.disk)) <= this.segment + 1) return;
       await this.leaveSegment();
     }
   }
@@ -117,7 +119,7 @@ export class JournalReader {
     this.handle = undefined;
   }
 
-  private async *frames(handle: FileHandle, limit: number): AsyncGenerator<JournalEntry> {
+  private async *frames(handle: DiskFile, limit: number): AsyncGenerator<JournalEntry> {
     let buffer: Buffer = Buffer.alloc(0);
     while (this.at < limit) {
       const decoded = decodeFrame(buffer, this.identity.journalId, this.at, this.crc);
@@ -148,9 +150,9 @@ export class JournalReader {
    * Damage at `place`. Throws if something synced was changed.
    * @returns "tail" if it may be a crash's torn tail, "again" if a live writer has completed the frame since
    */
-  private async judge(handle: FileHandle, why: string): Promise<"tail" | "again"> {
+  private async judge(handle: DiskFile, why: string): Promise<"tail" | "again"> {
     const durable = await this.statementBehind(handle);
-    const followed = (await segmentCount(this.dir)) > this.segment + 1;
+    const followed = (await segmentCount(this.dir, this.disk)) > this.segment + 1;
     if (durable <= this.at && !followed) return "tail";
     // What is known to be synced by now may have been half written when it was read.
     const bytes = await readUpTo(handle, this.place.position, FRAME_HEAD_BYTES + FRAME_BODY_BYTES_MAX);
@@ -164,7 +166,7 @@ export class JournalReader {
   }
 
   /** The furthest "durable up to" of any statement in the rest of this segment. */
-  private async statementBehind(handle: FileHandle): Promise<number> {
+  private async statementBehind(handle: DiskFile): Promise<number> {
     let furthest = 0;
     let carry: Buffer = Buffer.alloc(0);
     for (let position = this.place.position; ; ) {
@@ -178,8 +180,8 @@ export class JournalReader {
     }
   }
 
-  private async openSegment(): Promise<FileHandle> {
-    const header = await readHeader(this.dir, this.segment);
+  private async openSegment(): Promise<DiskFile> {
+    const header = await readHeader(this.dir, this.segment, this.disk);
     const fits =
       this.identity.journalId.equals(header.journalId) &&
       header.segment === this.segment &&
@@ -191,7 +193,7 @@ export class JournalReader {
         `${segmentPath(this.dir, this.segment)} does not continue the journal before it: restore the file from a copy`,
       );
     this.segmentOffset = header.offset;
-    return await open(segmentPath(this.dir, this.segment), "r");
+    return await this.disk.open(segmentPath(this.dir, this.segment), "r");
   }
 
   /** Steps into the next segment. What was a tail a moment ago may have been completed since: read on first. */
@@ -206,9 +208,9 @@ export class JournalReader {
   }
 }
 
-async function readHeader(dir: string, segment: number): Promise<SegmentHeader> {
+async function readHeader(dir: string, segment: number, disk: Disk): Promise<SegmentHeader> {
   const path = segmentPath(dir, segment);
-  const handle = await open(path, "r").catch((cause) => {
+  const handle = await disk.open(path, "r").catch((cause) => {
     throw fileProblem(cause, path, "the journal segment");
   });
   try {
@@ -220,7 +222,7 @@ async function readHeader(dir: string, segment: number): Promise<SegmentHeader> 
   }
 }
 
-async function readUpTo(handle: FileHandle, position: number, length: number): Promise<Buffer> {
+async function readUpTo(handle: DiskFile, position: number, length: number): Promise<Buffer> {
   const bytes = Buffer.allocUnsafe(length);
   let done = 0;
   while (done < length) {

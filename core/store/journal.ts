@@ -9,15 +9,14 @@
  * A failed or short write or sync ends the journal at once and is never retried: after a failed fsync nobody
  * knows what the disk holds (PostgreSQL's "fsyncgate"). The node stops; recovery reads what is really there.
  */
-import { randomBytes } from "node:crypto";
-import { type FileHandle, open } from "node:fs/promises";
-import { ID_BYTES } from "../format/claim.ts";
 import { HongbaoError, invariant } from "../format/error.ts";
 import { encodeFrame, encodeSegmentHeader, type Frame, SEGMENT_HEADER_BYTES } from "../format/frame.ts";
+import { type Disk, type DiskFile, machineDisk } from "./disk.ts";
 import { publish } from "./durable.ts";
 import {
   type JournalEntry,
   type JournalIdentity,
+  type JournalReader,
   openJournalReader,
   segmentCount,
   segmentPath,
@@ -30,14 +29,16 @@ export interface JournalOptions {
   /** Called once, when a write or a sync failed: the process must stop. */
   readonly onFailure: (error: HongbaoError) => void;
   /** A new segment is begun behind this many bytes. */
-  readonly segmentBytes?: number;
+  readonly segmentBytes?: number | undefined;
+  readonly disk?: Disk;
 }
 
 export class Journal {
   readonly identity: JournalIdentity;
   private readonly dir: string;
   private readonly options: JournalOptions;
-  private handle: FileHandle;
+  private readonly disk: Disk;
+  private handle: DiskFile;
   private segment: number;
   /** Bytes of the current segment file. */
   private position: number;
@@ -57,7 +58,7 @@ export class Journal {
   private constructor(
     dir: string,
     identity: JournalIdentity,
-    handle: FileHandle,
+    handle: DiskFile,
     at: { segment: number; position: number; offset: number; chain: number },
     options: JournalOptions,
   ) {
@@ -71,14 +72,15 @@ export class Journal {
     this.writtenChain = at.chain;
     this.syncWanted = at.offset;
     this.options = options;
+    this.disk = options.disk ?? machineDisk;
     this.writtenGate = new OffsetGate(at.offset);
     this.durableGate = new OffsetGate(at.offset);
   }
 
-  /** Creates an empty journal. @throws HongbaoError `already_exists` */
-  static async create(dir: string, of: Omit<JournalIdentity, "journalId">): Promise<void> {
-    const header = { ...of, journalId: randomBytes(ID_BYTES), segment: 0, offset: 0, chain: 0 };
-    await publish(segmentPath(dir, 0), encodeSegmentHeader(header), 0o600);
+  /** Creates an empty journal; its ID is to be a new random one. @throws HongbaoError `already_exists` */
+  static async create(dir: string, identity: JournalIdentity, disk: Disk = machineDisk): Promise<void> {
+    const header = { ...identity, segment: 0, offset: 0, chain: 0 };
+    await publish(segmentPath(dir, 0), encodeSegmentHeader(header), 0o600, disk);
   }
 
   /**
@@ -91,15 +93,16 @@ export class Journal {
     replay: (entry: JournalEntry) => void,
     options: JournalOptions,
   ): Promise<Journal> {
-    const reader = await openJournalReader(dir);
+    const disk = options.disk ?? machineDisk;
+    const reader = await openJournalReader(dir, disk);
     try {
       for await (const entry of reader.entries()) replay(entry);
     } finally {
       await reader.close();
     }
     const { segment, position } = reader.place;
-    invariant(segment === (await segmentCount(dir)) - 1, "reading ends in the last segment");
-    const handle = await open(segmentPath(dir, segment), "r+");
+    invariant(segment === (await segmentCount(dir, disk)) - 1, "reading ends in the last segment");
+    const handle = await disk.open(segmentPath(dir, segment), "r+");
     // If we die here, the tail is cut again, at the same place.
     await handle.truncate(position);
     await handle.sync();
@@ -132,6 +135,11 @@ export class Journal {
     this.push(frame);
     this.pumping ??= this.pump();
     return this.appended;
+  }
+
+  /** A reader of this journal, from its beginning on. */
+  reader(): Promise<JournalReader> {
+    return openJournalReader(this.dir, this.disk);
   }
 
   /** Resolves when everything before `offset` is with the kernel. */
@@ -227,8 +235,8 @@ export class Journal {
       chain: this.writtenChain,
     };
     // If we die here, recovery ends in the old segment, whole; if behind the next line, in an empty new one.
-    await publish(segmentPath(this.dir, header.segment), encodeSegmentHeader(header), 0o600);
-    const next = await open(segmentPath(this.dir, header.segment), "r+");
+    await publish(segmentPath(this.dir, header.segment), encodeSegmentHeader(header), 0o600, this.disk);
+    const next = await this.disk.open(segmentPath(this.dir, header.segment), "r+");
     const old = this.handle;
     this.handle = next;
     this.segment = header.segment;

@@ -6,14 +6,19 @@ import { HongbaoError } from "../format/error.ts";
 import type { KeyFile, KeyFileKind } from "../format/keyfile.ts";
 import { formatKeyFile, keyBytes, parseKeyFile } from "../format/keyfile.ts";
 import type { Manifest } from "../format/manifest.ts";
+import { type Disk, machineDisk } from "./disk.ts";
 import { publish, readSmallFile, SECRET_MODE } from "./durable.ts";
 
 const KEY_FILE_BYTES_MAX = 64 * 1024;
 
 /** @throws HongbaoError `missing_key_file`, `unreadable_file`, `invalid_key_file` */
-export async function readKeyFile<K extends KeyFileKind>(kind: K, path: string): Promise<KeyFile<K>> {
+export async function readKeyFile<K extends KeyFileKind>(
+  kind: K,
+  path: string,
+  disk: Disk = machineDisk,
+): Promise<KeyFile<K>> {
   try {
-    const bytes = await readSmallFile(path, `the ${kind} key file`, KEY_FILE_BYTES_MAX);
+    const bytes = await readSmallFile(path, `the ${kind} key file`, KEY_FILE_BYTES_MAX, disk);
     return parseKeyFile(kind, bytes.toString("utf8"), path);
   } catch (cause) {
     if (!(cause instanceof HongbaoError) || cause.code !== "missing_file") throw cause;
@@ -33,8 +38,9 @@ export async function readMintKey<K extends "node" | "settlement">(
   kind: K,
   path: string,
   manifest: Manifest,
+  disk: Disk = machineDisk,
 ): Promise<KeyFile<K>> {
-  const file = await readKeyFile(kind, path);
+  const file = await readKeyFile(kind, path, disk);
   const own = `${file.campaign} (${file.mode}) epoch ${file.epoch}`;
   const wanted = `${manifest.campaign} (${manifest.mode}) epoch ${manifest.epoch}`;
   const hint = "install the key file that `hongbao generate` made with this manifest";

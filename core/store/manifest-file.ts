@@ -22,7 +22,7 @@ export interface TrustedKeys {
 
 /** @throws HongbaoError `missing_file`, `unreadable_file`, `invalid_manifest` */
 export async function readManifest(epoch: EpochDir): Promise<ManifestFile> {
-  const bytes = await readSmallFile(epoch.manifest, "the manifest");
+  const bytes = await readSmallFile(epoch.manifest, "the manifest", undefined, epoch.disk);
   const manifest = parseManifest(bytes, epoch.manifest);
   if (manifest.campaign !== epoch.of.campaign || manifest.epoch !== epoch.epoch)
     throw new HongbaoError(
@@ -56,7 +56,7 @@ async function checkSignature(epoch: EpochDir, file: ManifestFile, role: Role, k
   const path = epoch.signature(role);
   let signature: string;
   try {
-    signature = (await readSmallFile(path, "the signature", 1024)).toString("utf8").trim();
+    signature = (await readSmallFile(path, "the signature", 1024, epoch.disk)).toString("utf8").trim();
   } catch (cause) {
     if (!(cause instanceof HongbaoError) || cause.code !== "missing_file") throw cause;
     const hint =

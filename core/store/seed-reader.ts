@@ -2,7 +2,6 @@
  * Reads a shard's seed file block by block, each block held against the manifest's Merkle root: nothing that
  * was changed, cut or swapped after the mint ever becomes a record. Memory: the hash table, 32 bytes a block.
  */
-import { type FileHandle, open } from "node:fs/promises";
 import { HongbaoError } from "../format/error.ts";
 import { type Manifest, type ManifestShard, shardHeader } from "../format/manifest.ts";
 import { HASH_BYTES, leafHash } from "../format/merkle.ts";
@@ -16,15 +15,16 @@ import {
   seedRoot,
 } from "../format/seedfile.ts";
 import { TOKEN_BYTES } from "../format/token.ts";
+import { type Disk, type DiskFile, machineDisk } from "./disk.ts";
 import { fileProblem } from "./durable.ts";
 
 export class SeedReader {
   readonly layout: SeedLayout;
   private readonly path: string;
-  private readonly handle: FileHandle;
+  private readonly handle: DiskFile;
   private readonly hashes: Buffer;
 
-  private constructor(path: string, handle: FileHandle, layout: SeedLayout, hashes: Buffer) {
+  private constructor(path: string, handle: DiskFile, layout: SeedLayout, hashes: Buffer) {
     this.path = path;
     this.handle = handle;
     this.layout = layout;
@@ -35,9 +35,14 @@ export class SeedReader {
    * Opens the file and checks size, header and hash table against the manifest.
    * @throws HongbaoError `missing_file`, `unreadable_file`, `invalid_seed_file`
    */
-  static async open(path: string, manifest: Manifest, shard: ManifestShard): Promise<SeedReader> {
+  static async open(
+    path: string,
+    manifest: Manifest,
+    shard: ManifestShard,
+    disk: Disk = machineDisk,
+  ): Promise<SeedReader> {
     const layout = seedLayout(shard.lanes);
-    const handle = await open(path, "r").catch((cause) => {
+    const handle = await disk.open(path, "r").catch((cause) => {
       throw fileProblem(cause, path, "the seed file");
     });
     try {
@@ -84,7 +89,7 @@ export class SeedReader {
   }
 }
 
-async function readExactly(handle: FileHandle, path: string, at: number, length: number): Promise<Buffer> {
+async function readExactly(handle: DiskFile, path: string, at: number, length: number): Promise<Buffer> {
   const bytes = Buffer.allocUnsafe(length);
   for (let done = 0; done < length; ) {
     const { bytesRead } = await handle.read(bytes, done, length - done, at + done).catch((cause) => {

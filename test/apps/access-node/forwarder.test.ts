@@ -1,7 +1,9 @@
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { machineClock } from "../../../apps/access-node/clock.ts";
 import { Forwarder } from "../../../apps/access-node/forwarder.ts";
 import {
   type Acknowledgement,
@@ -40,7 +42,7 @@ let nowMs: number;
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), "forwarder-"));
-  await Journal.create(dir, { campaignTag: 1, epoch: 1, shard: 0 });
+  await Journal.create(dir, { campaignTag: 1, epoch: 1, shard: 0, journalId: randomBytes(16) });
   present = [LEDGER];
   word = { standing: "own-journal", settledUpTo: undefined };
   await start();
@@ -75,13 +77,13 @@ async function start(): Promise<void> {
   failures = [];
   alarms = [];
   forwarder = new Forwarder({
-    dir,
     journal,
     wireKey,
     acknowledged,
     claimedUpTo: () => claimedUpTo,
     append: (frame) => journal.append(frame),
-    monotonicMs: () => nowMs,
+    clock: { ...machineClock, monotonicMs: () => nowMs },
+    random: randomBytes,
     alarm: (message) => alarms.push(message),
     onFailure: (error) => failures.push(error),
   });

@@ -2,7 +2,8 @@
  * A node without a socket: the real shard and the real HTTP surface, with clock and dice in the test's hand.
  * `crash` leaves it as kill -9 does: nothing returned, nothing synced, the kernel frees the lock.
  */
-
+import { randomBytes } from "node:crypto";
+import { machineClock } from "../../../apps/access-node/clock.ts";
 import { Forwarder } from "../../../apps/access-node/forwarder.ts";
 import { nodeApp } from "../../../apps/access-node/http.ts";
 import { nodeMetrics } from "../../../apps/access-node/metrics.ts";
@@ -39,7 +40,8 @@ export const START_MS = Date.parse("2027-02-06T14:00:00Z");
 
 export async function serve(minted: Minted, options: Partial<ShardOptions> = {}): Promise<Served> {
   const world = {
-    clock: { wallMs: () => served.nowMs, monotonicMs: () => served.nowMs },
+    clock: { ...machineClock, wallMs: () => served.nowMs, monotonicMs: () => served.nowMs },
+    random: randomBytes,
     dice: () => served.luck,
     onFailure: (error: unknown) => {
       throw error;
@@ -51,13 +53,13 @@ export async function serve(minted: Minted, options: Partial<ShardOptions> = {})
   );
   const { shard } = opened;
   const forwarder = new Forwarder({
-    dir: opened.epochDir.node(shard.identity.shard),
     journal: shard.journal,
     wireKey: shard.keys.wire,
     acknowledged: shard.book.acknowledged,
     claimedUpTo: () => shard.book.claimedUpTo,
     append: shard.append,
-    monotonicMs: () => performance.now(),
+    clock: machineClock,
+    random: randomBytes,
     alarm: () => {},
     onFailure: world.onFailure,
   });

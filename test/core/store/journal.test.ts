@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import {
   appendFileSync,
   cpSync,
@@ -16,7 +17,7 @@ import type { Frame } from "../../../core/format/frame.ts";
 import { Journal } from "../../../core/store/journal.ts";
 import { openJournalReader, segmentCount, segmentPath } from "../../../core/store/journal-reader.ts";
 
-const of = { campaignTag: 7, epoch: 1, shard: 3 };
+const newIdentity = () => ({ campaignTag: 7, epoch: 1, shard: 3, journalId: randomBytes(16) });
 let dir: string;
 
 beforeEach(() => {
@@ -62,7 +63,7 @@ async function serials(path = dir): Promise<number[]> {
 
 describe("journal", () => {
   it("gives back every frame that was durable, in order, after it was left without closing", async () => {
-    await Journal.create(dir, of);
+    await Journal.create(dir, newIdentity());
     const { journal } = await open();
     for (let i = 0; i < 500; i++) journal.append(claim(i));
     await journal.durable(journal.appendedOffset);
@@ -110,7 +111,7 @@ describe("journal", () => {
     await fc.assert(
       fc.asyncProperty(fc.array(frame, { maxLength: 30 }), async (frames) => {
         const path = mkdtempSync(join(tmpdir(), "journal-"));
-        await Journal.create(path, of);
+        await Journal.create(path, newIdentity());
         const { journal } = await open(path, 400);
         for (const one of frames) journal.append(one);
         await journal.close();
@@ -124,7 +125,7 @@ describe("journal", () => {
   });
 
   it("rolls segments without losing the chain, and goes on in the last one", async () => {
-    await Journal.create(dir, of);
+    await Journal.create(dir, newIdentity());
     const { journal } = await open(dir, 2000);
     for (let i = 0; i < 200; i++) {
       journal.append(claim(i));
@@ -139,7 +140,7 @@ describe("journal", () => {
   });
 
   it("a tail torn at any byte behind the last sync is cut, and everything synced stays", async () => {
-    await Journal.create(dir, of);
+    await Journal.create(dir, newIdentity());
     const { journal } = await open();
     for (let i = 0; i < 3; i++) journal.append(claim(i));
     await journal.durable(journal.appendedOffset);
@@ -163,7 +164,7 @@ describe("journal", () => {
   });
 
   it("every flipped bit in front of the last statement is named as corruption, never silently cut", async () => {
-    await Journal.create(dir, of);
+    await Journal.create(dir, newIdentity());
     const { journal } = await open();
     for (let i = 0; i < 3; i++) {
       journal.append(claim(i));
@@ -185,14 +186,14 @@ describe("journal", () => {
   });
 
   it("frames that were swapped, repeated or taken from another journal do not fit", async () => {
-    await Journal.create(dir, of);
+    await Journal.create(dir, newIdentity());
     const { journal } = await open();
     for (let i = 0; i < 4; i++) journal.append(claim(i));
     await journal.close();
     const path = segmentPath(dir, 0);
     const good = readFileSync(path);
     const other = mkdtempSync(join(tmpdir(), "journal-"));
-    await Journal.create(other, of);
+    await Journal.create(other, newIdentity());
     const second = await open(other);
     for (let i = 0; i < 4; i++) second.journal.append(claim(i));
     await second.journal.close();
@@ -206,7 +207,7 @@ describe("journal", () => {
   });
 
   it("a reader follows a journal that is still being written", async () => {
-    await Journal.create(dir, of);
+    await Journal.create(dir, newIdentity());
     const { journal } = await open(dir, 1500);
     const reader = await openJournalReader(dir);
     const seen: number[] = [];
@@ -223,12 +224,12 @@ describe("journal", () => {
   });
 
   it("a second journal is never created over the first", async () => {
-    await Journal.create(dir, of);
-    await expect(Journal.create(dir, of)).rejects.toMatchObject({ code: "already_exists" });
+    await Journal.create(dir, newIdentity());
+    await expect(Journal.create(dir, newIdentity())).rejects.toMatchObject({ code: "already_exists" });
   });
 
   it("a failed write ends the journal and fails everyone who waits", async () => {
-    await Journal.create(dir, of);
+    await Journal.create(dir, newIdentity());
     const failures: string[] = [];
     const journal = await Journal.recover(dir, () => {}, { onFailure: (error) => failures.push(error.code) });
     // A closed descriptor fails as a dead disk does: at the next write, for good.

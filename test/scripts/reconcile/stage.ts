@@ -3,6 +3,7 @@
  * the real worker. Nothing is faked but the node in front of the journal, so that a test decides what happens to
  * each packet.
  */
+import { randomBytes } from "node:crypto";
 import { chmodSync, cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -92,7 +93,7 @@ export class Stage {
 
   /** A node of the shard: starts it, or starts it again. */
   async node(shard: number): Promise<StageNode> {
-    await takeOwnership(this.epoch, shard, campaignTag(CAMPAIGN));
+    await takeOwnership(this.epoch, shard, campaignTag(CAMPAIGN), randomBytes);
     const options = {
       onFailure: (error: Error) => {
         throw error;
