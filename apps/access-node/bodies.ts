@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { describeIssues } from "../../core/format/json.ts";
 
-const BODY_BYTES_MAX = 16 * 1024;
+export const BODY_BYTES_MAX = 16 * 1024;
 /** A show config may carry many rounds. */
 export const SHOW_BODY_BYTES_MAX = 256 * 1024;
 export const IDEMPOTENCY_KEY_CHARS_MAX = 255;
@@ -44,6 +44,7 @@ export const PROBLEMS = {
   expired: [410, "The campaign has expired"],
   too_large: [413, "The request is too large"],
   key_reused: [422, "This Idempotency-Key was used with another body"],
+  head_too_large: [431, "The request has too many headers"],
   starting: [503, "This node is not ready yet"],
   draining: [503, "This node is being stopped"],
   unavailable: [503, "The node cannot keep a promise right now; nothing was acknowledged"],

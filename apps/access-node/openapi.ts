@@ -3,7 +3,15 @@
  */
 import { z } from "zod";
 import { signedShowSchema } from "../../core/format/show.ts";
-import { openBody, PROBLEMS, type ProblemCode, shakeBody } from "./bodies.ts";
+import {
+  BODY_BYTES_MAX,
+  openBody,
+  PROBLEMS,
+  type ProblemCode,
+  SHOW_BODY_BYTES_MAX,
+  shakeBody,
+} from "./bodies.ts";
+import { LIMITS } from "./server.ts";
 
 const token = z.string().regex(/^[A-Za-z0-9_-]{60}$/);
 const time = z.iso.datetime();
@@ -42,8 +50,7 @@ export function openApi() {
     info: {
       title: "Hongbao access node",
       version: "1",
-      description:
-        "Hands out sealed packets exactly once and opens them. `user` must be authenticated by the gateway in front.",
+      description: `Hands out sealed packets exactly once and opens them. \`user\` must be authenticated by the gateway in front. ${limits()}`,
     },
     paths: {
       "/v1/shake": {
@@ -51,7 +58,15 @@ export function openApi() {
           "Shake once",
           shakeBody,
           shakeAnswer,
-          ["invalid_request", "too_large", "key_reused", "starting", "draining", "unavailable"],
+          [
+            "invalid_request",
+            "too_large",
+            "head_too_large",
+            "key_reused",
+            "starting",
+            "draining",
+            "unavailable",
+          ],
           [
             {
               name: "Idempotency-Key",
@@ -71,6 +86,7 @@ export function openApi() {
           "not_yours",
           "expired",
           "too_large",
+          "head_too_large",
           "starting",
           "draining",
           "unavailable",
@@ -84,6 +100,7 @@ export function openApi() {
           "bad_signature",
           "not_newer",
           "too_large",
+          "head_too_large",
         ]),
       },
       "/healthz": { get: { summary: "The process is alive", responses: { 200: { description: "Alive" } } } },
@@ -98,6 +115,17 @@ export function openApi() {
       },
     },
   };
+}
+
+/** What every request on every path is held to. */
+function limits(): string {
+  const { headBytes, headers, headMs, requestMs, stillMs, keepAliveMs } = LIMITS;
+  return [
+    `A body has at most ${BODY_BYTES_MAX} bytes, that of a show config ${SHOW_BODY_BYTES_MAX} (413).`,
+    `A request's line and headers have at most ${headBytes} bytes and ${headers} lines (431; without a body where the parser refuses).`,
+    `A head is sent within ${headMs / 1000} s and a request within ${requestMs / 1000} s (408, closed).`,
+    `A connection on which nothing moves is closed after ${stillMs / 1000} s, between requests after ${keepAliveMs / 1000} s.`,
+  ].join(" ");
 }
 
 function operation(
