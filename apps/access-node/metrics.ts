@@ -4,6 +4,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { BatchProducer } from "../../core/store/queue.ts";
+import type { Connections } from "./connections.ts";
 import type { Forwarder } from "./forwarder.ts";
 import type { Shard } from "./shard.ts";
 
@@ -14,6 +15,8 @@ export interface NodeMetrics {
   expose(): Promise<{ contentType: string; text: string }>;
 }
 
+/** An exposition lists the process's files and asks the queue: many times a shake's cost, and anybody may ask. */
+const EXPOSE_MS = 1_000;
 const OPEN_SECONDS_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2];
 
 export function nodeMetrics(
@@ -21,6 +24,7 @@ export function nodeMetrics(
   forwarder: Forwarder,
   burnedNow: number,
   producer: () => BatchProducer | undefined,
+  connections: () => Connections | undefined,
 ): NodeMetrics {
   const registry = new Registry();
   const { campaign, mode } = shard.manifest;
@@ -29,6 +33,13 @@ export function nodeMetrics(
   addStock(registry, shard, burnedNow);
   addJournal(registry, shard);
   addDelivery(registry, forwarder, producer);
+  gauge(registry, "hongbao_connections", "Connections that are open", () => connections()?.size ?? 0);
+  gauge(
+    registry,
+    "hongbao_connections_shed",
+    "Connections that were closed because there were too many: those without an answer for longest",
+    () => connections()?.shed ?? 0,
+  );
   const registers = [registry];
   const shakes = new Counter({
     name: "hongbao_shakes_total",
@@ -54,7 +65,19 @@ export function nodeMetrics(
       opens.inc({ result });
       if (result === "opened") openSeconds.observe(seconds);
     },
-    expose: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    expose: atMostEvery(EXPOSE_MS, shard.clock.monotonicMs, async () => ({
+      contentType: registry.contentType,
+      text: await registry.metrics(),
+    })),
+  };
+}
+
+/** @returns `work`, but whoever asks again within `ms` of its start gets the same answer */
+function atMostEvery<T>(ms: number, nowMs: () => number, work: () => Promise<T>): () => Promise<T> {
+  let last: { readonly atMs: number; readonly answer: Promise<T> } | undefined;
+  return () => {
+    if (last === undefined || nowMs() - last.atMs >= ms) last = { atMs: nowMs(), answer: work() };
+    return last.answer;
   };
 }
 

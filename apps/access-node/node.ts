@@ -11,6 +11,7 @@ import { claimQueueName } from "../../core/format/queue-name.ts";
 import { type BatchProducer, openBatchProducer } from "../../core/store/queue.ts";
 import { describeQueueAddress, type QueueAddress } from "../../core/store/queue-address.ts";
 import { machineClock } from "./clock.ts";
+import type { Connections } from "./connections.ts";
 import { cryptoDice } from "./dice.ts";
 import { Forwarder } from "./forwarder.ts";
 import { type NodeState, nodeApp } from "./http.ts";
@@ -50,7 +51,14 @@ export async function runNode(options: NodeOptions, world: NodeWorld): Promise<R
   const { shard } = opened;
   const forwarder = newForwarder(opened, world);
   let producer: BatchProducer | undefined;
-  const metrics = nodeMetrics(shard, forwarder, opened.burnedNow, () => producer);
+  let connections: Connections | undefined;
+  const metrics = nodeMetrics(
+    shard,
+    forwarder,
+    opened.burnedNow,
+    () => producer,
+    () => connections,
+  );
   let state: NodeState = "starting";
   const app = nodeApp({
     shard,
@@ -66,6 +74,7 @@ export async function runNode(options: NodeOptions, world: NodeWorld): Promise<R
     await opened.release();
     throw error;
   });
+  connections = server.connections;
   producer = startForwarding(options, opened, forwarder, log);
   await Promise.all(shard.channels.map((channel) => channel.load()));
   state = "ready";
