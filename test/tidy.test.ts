@@ -48,7 +48,12 @@ const PURE_ROOM = "core/format";
 const PURE_MODULES = ["node:crypto", "node:zlib"];
 
 /** Files that nobody imports, because something outside starts them: tests, as well, for the stage. */
-const ENTRANCES = ["apps/cli/main.ts", "generator/mint-worker.ts", "scripts/torture/main.ts"];
+const ENTRANCES = [
+  "apps/cli/main.ts",
+  "generator/mint-worker.ts",
+  "scripts/torture/main.ts",
+  "scripts/torture/hostile/attacker.ts",
+];
 
 const sources = ["core", "generator", "apps", "scripts"].flatMap((top) => filesBelow(join(ROOT, top)));
 

@@ -1,0 +1,252 @@
+/**
+ * Strangers against one node, each attack with honest users beside it. The short form makes a handful of small
+ * attacks all at once; all attacks are made one by one, in full numbers, and timed against the calm just before.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Experiment, Violations } from "../experiment.ts";
+import { Assault } from "../hostile/assault.ts";
+import { ATTACKS, type Attack, type Hold } from "../hostile/attacks.ts";
+import { HonestCrowd } from "../hostile/honest-crowd.ts";
+import { seededRandom } from "../random.ts";
+import { type Minted, mint } from "../stage/minted.ts";
+import { openFiles, residentBytes } from "../stage/process-watch.ts";
+import { hongbao, Program } from "../stage/program.ts";
+import { until } from "../stage/until.ts";
+
+const GROWTH_BYTES_MAX = 200 * 1024 * 1024;
+/** Connections of honest users, and whatever else a program opens by itself. */
+const FILES_SPARE = 40;
+/** The attackers are gone: the node need only notice. */
+const FILES_BACK_MS_MAX = 5_000;
+const SLOWDOWN_MAX = 2;
+const ROUNDS = 3;
+const CALM_MS = 2_000;
+const ATTACK_SECONDS = 4;
+/** More than that would be a test of the machine: attacker, node and honest users share it. */
+const PER_SECOND_MAX = 2_000;
+const SHORT_SECONDS = 1;
+/** Those that take longest to be got rid of are for the long run. */
+const SHORT_FREE_MS_MAX = 15_000;
+const WATCH_MS = 50;
+
+export const experiment: Experiment = {
+  claim:
+    "hostile clients cost honest ones no wrong answer and at most twice their usual time, and the node bounded memory and files",
+  trials: { unit: "attacks", short: 8, full: ATTACKS.length },
+  run: async ({ trials, seed, note }) => {
+    const violations = new Violations();
+    const isFull = trials >= ATTACKS.length;
+    const minted = await mint({ packets: isFull ? 400_000 : 20_000, budgetCents: 20_000_000, shards: 1 });
+    const scene = await Scene.open(minted, violations);
+    try {
+      const figures = isFull
+        ? await oneByOne(scene, note)
+        : await allAtOnce(scene, chosen(trials, seed), note);
+      await scene.close();
+      return {
+        trials: Math.min(trials, ATTACKS.length),
+        violations,
+        figures: { ...figures, ...scene.figures },
+      };
+    } finally {
+      await scene.node.kill();
+      minted.remove();
+    }
+  },
+};
+
+function chosen(trials: number, seed: number): readonly Attack[] {
+  const quick = ATTACKS.filter((attack) => attack.kind === "visit" || attack.freeMsMax <= SHORT_FREE_MS_MAX);
+  return seededRandom(seed).shuffled(quick).slice(0, trials);
+}
+
+async function allAtOnce(scene: Scene, attacks: readonly Attack[], note: (text: string) => void) {
+  note(attacks.map(({ name }) => name).join(", "));
+  await sleep(SHORT_SECONDS * 1000);
+  const calm = scene.crowd.takeLatenciesMs();
+  await Promise.all(attacks.map((attack) => scene.attack(attack, "short", SHORT_SECONDS)));
+  const attacked = scene.crowd.takeLatenciesMs();
+  await scene.expectFilesBack("all of them", FILES_BACK_MS_MAX);
+  return { calmP99Ms: percentile(calm, 0.99), attackedP99Ms: percentile(attacked, 0.99) };
+}
+
+async function oneByOne(scene: Scene, note: (text: string) => void) {
+  const byAttack: Record<string, object> = {};
+  for (const attack of ATTACKS) {
+    let best: Slowdown | undefined;
+    let sockets = 0;
+    for (let round = 0; round < ROUNDS && (best === undefined || best.ratio > SLOWDOWN_MAX); round++) {
+      scene.crowd.takeLatenciesMs();
+      await sleep(CALM_MS);
+      const calm = scene.crowd.takeLatenciesMs();
+      let attacked: number[] = [];
+      const report = await scene.attack(attack, "full", ATTACK_SECONDS, () => {
+        attacked = scene.crowd.takeLatenciesMs();
+      });
+      await scene.expectFilesBack(attack.name, FILES_BACK_MS_MAX);
+      sockets = report.openMax;
+      const slowdown = compare(calm, attacked);
+      if (best === undefined || slowdown.ratio < best.ratio) best = slowdown;
+    }
+    if (best === undefined) continue;
+    byAttack[attack.name] = { ...best, sockets };
+    note(`${attack.name}: ${JSON.stringify(byAttack[attack.name])}`);
+    scene.violations.expect(
+      best.ratio <= SLOWDOWN_MAX,
+      `${attack.name}: honest users wait ${best.ratio} times as long`,
+    );
+  }
+  return { byAttack };
+}
+
+interface Slowdown {
+  readonly calmP50Ms: number;
+  readonly calmP99Ms: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly ratio: number;
+}
+
+function compare(calm: readonly number[], attacked: readonly number[]): Slowdown {
+  const [calmP99Ms, p99Ms] = [percentile(calm, 0.99), percentile(attacked, 0.99)];
+  return {
+    calmP50Ms: percentile(calm, 0.5),
+    calmP99Ms,
+    p50Ms: percentile(attacked, 0.5),
+    p99Ms,
+    ratio: Math.round((100 * p99Ms) / calmP99Ms) / 100,
+  };
+}
+
+function percentile(sorted: readonly number[], share: number): number {
+  return Math.round(100 * (sorted[Math.floor(sorted.length * share)] ?? Number.POSITIVE_INFINITY)) / 100;
+}
+
+/** One node and its honest users. */
+class Scene {
+  readonly node: Program;
+  readonly crowd: HonestCrowd;
+  readonly violations: Violations;
+  private readonly minted: Minted;
+  private readonly port: number;
+  private readonly calmBytes: number;
+  private readonly calmFiles: number;
+  private bytesMax = 0;
+  private filesMax = 0;
+
+  private constructor(
+    minted: Minted,
+    violations: Violations,
+    node: Program,
+    port: number,
+    crowd: HonestCrowd,
+  ) {
+    this.minted = minted;
+    this.violations = violations;
+    this.node = node;
+    this.port = port;
+    this.crowd = crowd;
+    this.calmBytes = residentBytes(node.pid);
+    this.calmFiles = openFiles(node.pid);
+  }
+
+  static async open(minted: Minted, violations: Violations): Promise<Scene> {
+    const args = [
+      "node",
+      "--campaign",
+      minted.campaign,
+      "--shard",
+      "0",
+      "--port",
+      "0",
+      "--open-now",
+      "--json",
+    ];
+    const node = new Program(args, environment(minted));
+    const { url } = JSON.parse(await node.start()) as { url: string };
+    const port = Number(new URL(url).port);
+    const crowd = new HonestCrowd(port);
+    await until(() => crowd.opened.size > 200, 20_000);
+    return new Scene(minted, violations, node, port, crowd);
+  }
+
+  get figures() {
+    return {
+      honestPackets: this.crowd.opened.size,
+      memoryGrowthMiB: Math.round((this.bytesMax - this.calmBytes) / 2 ** 20),
+      filesMax: this.filesMax,
+    };
+  }
+
+  /** Makes one attack and sees to it that the node is rid of it. `measured` is called while it is at its height. */
+  async attack(attack: Attack, form: "short" | "full", seconds: number, measured: () => void = () => {}) {
+    const count = attack.kind === "hold" ? attack.sockets[form] : attack.visits[form];
+    const watch = setInterval(() => this.look(), WATCH_MS);
+    try {
+      const assault = new Assault(attack, count, this.port, Math.max(seconds, count / PER_SECOND_MAX));
+      await assault.begun;
+      // Sockets that are held are measured also with all of them there; then their time runs out.
+      if (attack.kind === "hold" && form === "full") await sleep(CALM_MS);
+      measured();
+      if (attack.kind === "hold") await this.expectFree(attack, assault);
+      const report = await assault.end();
+      const allowed = attack.kind === "hold" ? [] : attack.answers;
+      for (const [ending, n] of Object.entries(report.endings))
+        this.violations.expect(allowed.includes(ending), `${attack.name}: ${n} visits ended with ${ending}`);
+      return report;
+    } finally {
+      clearInterval(watch);
+    }
+  }
+
+  /** Honest users leave, the node stops, and its books are held against what they saw. */
+  async close(): Promise<void> {
+    await this.crowd.leave();
+    for (const wrong of this.crowd.wrong) this.violations.add(wrong);
+    const growth = this.bytesMax - this.calmBytes;
+    this.violations.expect(growth <= GROWTH_BYTES_MAX, `memory grew by ${growth} bytes`);
+    const code = await this.node.stop();
+    this.violations.expect(code === 0, `the node ended with ${code}: ${this.node.stderr.slice(-500)}`);
+    const books = await hongbao(["reconcile", this.minted.campaign, "--json"], environment(this.minted));
+    const { balanced, opened } = JSON.parse(books.stdout || "{}") as {
+      balanced?: boolean;
+      opened?: { packets: number };
+    };
+    this.violations.expect(balanced === true, `the books do not balance: ${books.stdout}${books.stderr}`);
+    this.violations.expect(
+      opened?.packets === this.crowd.opened.size,
+      `${this.crowd.opened.size} packets were opened, the books say ${opened?.packets}`,
+    );
+  }
+
+  private look(): void {
+    try {
+      this.bytesMax = Math.max(this.bytesMax, residentBytes(this.node.pid));
+      this.filesMax = Math.max(this.filesMax, openFiles(this.node.pid));
+    } catch {
+      this.violations.add(`the node is gone: ${this.node.stderr.slice(-500)}`);
+    }
+  }
+
+  /** A socket that is not read from does not hear that it was closed: only the node's files tell. */
+  private async expectFree({ name, deaf, freeMsMax }: Hold, assault: Assault): Promise<void> {
+    if (deaf) return await this.expectFilesBack(name, freeMsMax);
+    const late = sleep(freeMsMax, "late" as const, { ref: false });
+    this.violations.expect(
+      (await Promise.race([assault.free, late])) !== "late",
+      `${name}: not all closed after ${freeMsMax} ms`,
+    );
+  }
+
+  async expectFilesBack(name: string, msMax: number): Promise<void> {
+    const limit = this.calmFiles + FILES_SPARE;
+    await until(() => openFiles(this.node.pid) <= limit, msMax).catch(() => {
+      this.violations.add(`${name}: still ${openFiles(this.node.pid)} files after ${msMax} ms`);
+    });
+  }
+}
+
+function environment(minted: Minted): Record<string, string> {
+  const { seedsDir, keysDir, dataDir } = minted.roots;
+  return { SEEDS_DIR: seedsDir, KEYS_DIR: keysDir, DATA_DIR: dataDir };
+}

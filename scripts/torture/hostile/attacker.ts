@@ -1,0 +1,135 @@
+/**
+ * The attacker, a process of its own so that its work slows down nobody but the node: forked with an `Order`, it
+ * begins at once, says how far it is, and ends when it is told to. What it saw goes back as an `AttackReport`.
+ */
+import { connect, type Socket } from "node:net";
+import { ATTACKS, type Hold, type Visit } from "./attacks.ts";
+
+export interface Order {
+  /** Name of the attack. */
+  readonly attack: string;
+  readonly port: number;
+  /** Own address on the loopback net: one has only 28,000 ports towards a node. */
+  readonly from: string;
+  /** Sockets to hold, or visits to make. */
+  readonly count: number;
+  /** Visits or new sockets a second. */
+  readonly perSecond: number;
+}
+
+export interface AttackReport {
+  /** How the visits ended: a status code, "closed", "open". */
+  readonly endings: Readonly<Record<string, number>>;
+  /** Sockets that were open at one time, by this side's account. */
+  readonly openMax: number;
+  readonly bytesSent: number;
+}
+
+/** Begun: all of it is under way. Free: nothing of it is left at the node. */
+export type AttackerWord = { readonly is: "begun" | "free" } | ({ readonly is: "report" } & AttackReport);
+
+const TICK_MS = 20;
+const DRIP_MS = 2_000;
+const VISITS_AT_ONCE = 256;
+const VISIT_MS_MAX = 15_000;
+const HEARD_CHARS_MAX = 64 * 1024;
+
+const order = JSON.parse(process.argv[2] ?? "") as Order;
+const attack = ATTACKS.find(({ name }) => name === order.attack);
+const endings: Record<string, number> = {};
+const open = new Set<Socket>();
+let openMax = 0;
+let bytesSent = 0;
+let begun = 0;
+
+process.on("message", () => {
+  const isDone = () => attack?.kind === "hold" || (begun >= order.count && open.size === 0);
+  setInterval(() => {
+    if (isDone()) tell({ is: "report", endings, openMax, bytesSent }, () => process.exit(0));
+  }, TICK_MS);
+});
+process.on("disconnect", () => process.exit(0));
+if (attack === undefined) throw new Error(`no attack is called ${order.attack}`);
+const begin = attack.kind === "hold" ? () => keep(attack) : () => pay(attack, begun);
+const atOnce = attack.kind === "hold" ? order.count : VISITS_AT_ONCE;
+const startedMs = performance.now();
+const beginning = setInterval(() => {
+  const due = Math.min(order.count, ((performance.now() - startedMs) / 1000) * order.perSecond);
+  while (begun < due && open.size < atOnce) {
+    begin();
+    begun++;
+  }
+  if (begun < order.count || [...open].some((socket) => socket.connecting)) return;
+  clearInterval(beginning);
+  tell({ is: "begun" });
+  const freeing = setInterval(() => {
+    if (open.size > 0) return;
+    clearInterval(freeing);
+    tell({ is: "free" });
+  }, TICK_MS);
+}, TICK_MS);
+
+function tell(word: AttackerWord, then: () => void = () => {}): void {
+  process.send?.(word, then);
+}
+
+function reach(): Socket {
+  const socket = connect({ port: order.port, host: "127.0.0.1", localAddress: order.from });
+  open.add(socket);
+  openMax = Math.max(openMax, open.size);
+  socket.on("error", () => {});
+  socket.on("close", () => {
+    bytesSent += socket.bytesWritten;
+    open.delete(socket);
+  });
+  return socket;
+}
+
+function keep(hold: Hold): void {
+  const socket = reach();
+  if (hold.first.length > 0) socket.write(hold.first);
+  if (hold.deaf) socket.pause();
+  else socket.resume();
+  if (hold.drip === undefined) return;
+  const dripping = setInterval(() => socket.write(hold.drip ?? ""), DRIP_MS);
+  socket.on("close", () => clearInterval(dripping));
+}
+
+function pay(visit: Visit, n: number): void {
+  const socket = reach();
+  if (visit.reset) {
+    socket.write(visit.bytes(n), () => socket.resetAndDestroy());
+    return;
+  }
+  let heard = "";
+  let worst = "";
+  let counted = false;
+  const count = (ending: string) => {
+    if (!counted) endings[ending] = (endings[ending] ?? 0) + 1;
+    counted = true;
+    socket.destroy();
+  };
+  const timer = setTimeout(() => count("open"), VISIT_MS_MAX);
+  socket.setEncoding("latin1");
+  socket.on("data", (text: string) => {
+    heard = (heard + text).slice(-HEARD_CHARS_MAX);
+    for (const [, status = ""] of heard.matchAll(/HTTP\/1\.1 (\d{3}) /g)) if (status > worst) worst = status;
+    // Who sends without end does not care for the answer.
+    if (worst !== "" && visit.endless === undefined) count(worst);
+  });
+  socket.on("close", () => {
+    clearTimeout(timer);
+    count(worst || "closed");
+  });
+  socket.write(visit.bytes(n));
+  if (visit.endless !== undefined) pour(socket, visit.endless);
+}
+
+/** Sends as fast as it is taken. */
+function pour(socket: Socket, bytes: Buffer): void {
+  const more = () => {
+    while (!socket.destroyed && socket.write(bytes));
+  };
+  socket.on("drain", more);
+  more();
+}
