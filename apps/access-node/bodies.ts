@@ -8,6 +8,8 @@ import { describeIssues } from "../../core/format/json.ts";
 export const BODY_BYTES_MAX = 16 * 1024;
 /** A show config may carry many rounds. */
 export const SHOW_BODY_BYTES_MAX = 256 * 1024;
+/** A show config with its signatures has three. */
+const LEVELS_MAX = 8;
 export const IDEMPOTENCY_KEY_CHARS_MAX = 255;
 
 const NAME_BYTES_MAX = 128;
@@ -77,6 +79,8 @@ export async function readBody<T>(
   bytesMax = BODY_BYTES_MAX,
 ): Promise<T> {
   const text = await readText(request, bytesMax);
+  if (isDeep(text))
+    throw new BadBody("invalid_request", `the body is nested deeper than ${LEVELS_MAX} levels`);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -116,6 +120,22 @@ async function readStream(
     chunks.push(chunk);
   }
   return decodeUtf8(Buffer.concat(chunks));
+}
+
+/** JSON.parse takes milliseconds for thousands of levels, in which nobody else is served. */
+function isDeep(json: string): boolean {
+  let level = 0;
+  let isString = false;
+  for (let i = 0; i < json.length; i++) {
+    const char = json[i];
+    if (isString && char === "\\") i++;
+    else if (char === '"') isString = !isString;
+    else if (isString) continue;
+    else if (char === "{" || char === "[") level++;
+    else if (char === "}" || char === "]") level--;
+    if (level > LEVELS_MAX) return true;
+  }
+  return false;
 }
 
 function decodeUtf8(bytes: Uint8Array): string {
