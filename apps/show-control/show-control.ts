@@ -72,10 +72,14 @@ export async function stopShow(target: ShowTarget): Promise<Pushed> {
   return await pushNext(target, { ...last, stop: true });
 }
 
+export interface NodeStatus {
+  readonly node: string;
+  readonly status: unknown;
+  readonly reachable: boolean;
+}
+
 /** Every node's own word on what is on air, or why it could not be asked. */
-export async function showStatus(
-  nodes: readonly string[],
-): Promise<{ node: string; status: unknown; reachable: boolean }[]> {
+export async function showStatus(nodes: readonly string[]): Promise<NodeStatus[]> {
   return await Promise.all(
     nodes.map(async (node) => {
       try {
@@ -86,6 +90,19 @@ export async function showStatus(
       }
     }),
   );
+}
+
+/**
+ * A node cannot know that its clock is wrong, and opens rounds by it: the operator's machine is the second opinion.
+ * @returns milliseconds, of nodes whose clock is farther from `nowMs` than their answers may have taken
+ */
+export function strayClocks(
+  statuses: readonly NodeStatus[],
+  nowMs: number,
+): { node: string; aheadMs: number }[] {
+  return statuses
+    .map(({ node, status }) => ({ node, aheadMs: timeIn(status) - nowMs }))
+    .filter(({ aheadMs }) => Math.abs(aheadMs) > PUSH_MS_MAX);
 }
 
 async function pushNext(target: ShowTarget, edited: Show): Promise<Pushed> {
@@ -103,6 +120,12 @@ async function highestVersion(nodes: readonly string[]): Promise<number> {
 function versionIn(status: unknown): number {
   const said = typeof status === "object" && status !== null && "version" in status ? status.version : 0;
   return Number.isSafeInteger(said) ? Number(said) : 0;
+}
+
+function timeIn(status: unknown): number {
+  const said =
+    typeof status === "object" && status !== null && "serverTime" in status ? status.serverTime : 0;
+  return Date.parse(String(said));
 }
 
 async function push(target: ShowTarget, show: Show, text: string): Promise<Pushed> {

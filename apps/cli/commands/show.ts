@@ -3,7 +3,7 @@
  */
 import { HongbaoError } from "../../../core/format/error.ts";
 import { readSmallFile } from "../../../core/store/durable.ts";
-import type { Pushed } from "../../show-control/show-control.ts";
+import type { NodeStatus, Pushed } from "../../show-control/show-control.ts";
 import type { Command, ExitCode, Terminal } from "../command.ts";
 import { roots } from "../settings.ts";
 
@@ -39,6 +39,7 @@ export const showCommand: Command<ShowFlags> = {
     const { setShow, shiftShow, showStatus, stopShow } = await import("../../show-control/show-control.ts");
     if (flags.action === "status") {
       const statuses = await showStatus(nodes);
+      await warnOfClocks(statuses, terminal);
       if (flags.json) terminal.out(`${JSON.stringify(statuses)}\n`);
       else for (const { node, status } of statuses) terminal.out(`${node}  ${JSON.stringify(status)}\n`);
       const silent = statuses.filter(({ reachable }) => !reachable).length;
@@ -50,12 +51,26 @@ export const showCommand: Command<ShowFlags> = {
     }
     if (flags.campaign === undefined) throw new HongbaoError("usage", "name the campaign with --campaign");
     const target = { roots: roots(flags, terminal.env), campaign: flags.campaign, nodes, keyFile: flags.key };
-    if (flags.action === "stop") return answer(await stopShow(target), flags.json, terminal);
-    if (flags.action === "shift")
-      return answer(await shiftShow(target, seconds(flags.value), Date.now()), flags.json, terminal);
-    return answer(await setShow(target, await text(flags.value)), flags.json, terminal);
+    const push = async () => {
+      if (flags.action === "stop") return await stopShow(target);
+      if (flags.action === "shift") return await shiftShow(target, seconds(flags.value), Date.now());
+      return await setShow(target, await text(flags.value));
+    };
+    const code = answer(await push(), flags.json, terminal);
+    await warnOfClocks(await showStatus(nodes), terminal);
+    return code;
   },
 };
+
+async function warnOfClocks(statuses: readonly NodeStatus[], terminal: Terminal): Promise<void> {
+  const { strayClocks } = await import("../../show-control/show-control.ts");
+  for (const { node, aheadMs } of strayClocks(statuses, Date.now())) {
+    const by = `${Math.abs(Math.round(aheadMs / 1000))} s ${aheadMs > 0 ? "ahead of" : "behind"}`;
+    terminal.err(
+      `hongbao: the clock of ${node} is ${by} this machine's, and rounds open by it: set both clocks, and run an NTP client\n`,
+    );
+  }
+}
 
 function answer(pushed: Pushed, json: boolean, terminal: Terminal): ExitCode {
   if (json) terminal.out(`${JSON.stringify(pushed)}\n`);
