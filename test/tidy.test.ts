@@ -53,6 +53,7 @@ const ENTRANCES = [
   "generator/mint-worker.ts",
   "scripts/torture/main.ts",
   "scripts/torture/hostile/attacker.ts",
+  "scripts/torture/time/skewed-clock.ts",
 ];
 
 const sources = ["core", "generator", "apps", "scripts"].flatMap((top) => filesBelow(join(ROOT, top)));
