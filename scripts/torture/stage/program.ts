@@ -26,12 +26,15 @@ export async function hongbao(args: string[], env: Record<string, string>): Prom
 export class Program {
   private readonly args: string[];
   private readonly env: Record<string, string>;
+  private readonly listen: (said: Buffer) => void;
   private child: ChildProcess | undefined;
   private errors: () => string = () => "";
 
-  constructor(args: string[], env: Record<string, string>) {
+  /** @param listen hears all that the program says, on stdout and on stderr */
+  constructor(args: string[], env: Record<string, string>, listen: (said: Buffer) => void = () => {}) {
     this.args = args;
     this.env = env;
+    this.listen = listen;
   }
 
   get pid(): number {
@@ -48,6 +51,8 @@ export class Program {
     const child = launch(this.args, this.env);
     this.child = child;
     this.errors = collect(child.stderr);
+    child.stdout?.on("data", this.listen);
+    child.stderr?.on("data", this.listen);
     if (!waitForLine) return "";
     const ended = once(child, "exit").then(() => {
       throw new Error(`${this.args[0]} ended before it was ready: ${this.stderr}`);
