@@ -7,10 +7,11 @@ import type { Agent } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Observation } from "../checker/observation.ts";
 import type { SeededRandom } from "../random.ts";
+import type { Pace } from "./pace.ts";
 import { type Posted, post } from "./post.ts";
 
 const RETRY_MS = 250;
-const GREETING_MS = 20;
+const GREETING_MS = 10;
 
 export interface Venue {
   /** Where the node of this audience is. */
@@ -18,7 +19,10 @@ export interface Venue {
   readonly agent: Agent;
   /** Every answer, and every request that got none. */
   readonly note: (observation: Observation) => void;
+  /** How many answers were noted so far. */
+  readonly noted: () => number;
   readonly random: SeededRandom;
+  readonly pace: Pace;
   /** False once nobody is to shake any more; what was won is still opened. */
   readonly isOpen: () => boolean;
   /** True once the experiment has broken down: nobody insists on an answer any more. */
@@ -48,14 +52,15 @@ class Guest {
 
   constructor(venue: Venue, user: string) {
     this.venue = venue;
-    this.holder = { user, device: `phone of ${user}` };
+    this.holder = { user, device: "phone" };
     const dice = venue.random.below(100);
     this.habit = dice < 15 ? "gives-up" : dice < 18 ? "asks-twice" : dice < 22 ? "asks-again" : "faithful";
   }
 
   async visit(): Promise<"limit" | "over" | "closed"> {
     for (let shakes = 0; this.venue.isOpen(); shakes++) {
-      const outcome = await this.shakeOnce(`${this.holder.user} ${shakes}`);
+      await this.venue.pace.ready(this.venue.isOpen);
+      const outcome = await this.shakeOnce(`${shakes}`);
       if (outcome === "over") return "over";
       if (outcome !== "limit") continue;
       if (this.habit === "asks-again") await this.askAgain();
@@ -111,8 +116,9 @@ class Guest {
     observed: (answer: Answered) => Observation,
   ): Promise<Posted | undefined> {
     for (;;) {
+      const askedAfter = this.venue.noted();
       const answer = await ask();
-      this.venue.note(observed({ status: answer?.status ?? null, answer: answer?.body }));
+      this.venue.note(observed({ askedAfter, status: answer?.status ?? null, answer: answer?.body }));
       if (answer !== undefined && answer.status !== 503) return answer;
       if (this.habit === "gives-up" || this.venue.isAbandoned()) return undefined;
       await sleep(RETRY_MS);
@@ -121,6 +127,7 @@ class Guest {
 }
 
 interface Answered {
+  readonly askedAfter: number;
   readonly status: number | null;
   readonly answer: Posted["body"] | undefined;
 }

@@ -9,6 +9,8 @@ const BUFFER_CHARS = 256 * 1024;
 
 export class Recorder {
   readonly path: string;
+  /** Answers that were written down. */
+  noted = 0;
   /** Opens that were answered with 200, repeated ones included. */
   acknowledged = 0;
   /** Called with the text of every refusal: a place where a secret must never appear. */
@@ -23,6 +25,7 @@ export class Recorder {
 
   note(observation: Observation): void {
     const { ask, status, answer } = observation;
+    this.noted++;
     if (ask === "open" && status === 200) this.acknowledged++;
     if (status !== null && status !== 200) this.onRefusal(JSON.stringify(answer));
     this.buffered += formatObservation(observation);

@@ -9,6 +9,8 @@ import type { Observation } from "./observation.ts";
 import type { Packets } from "./packets.ts";
 
 export class Answers {
+  /** Answers so far. */
+  count = 0;
   attempted = 0;
   acknowledged = 0;
   acknowledgedCents = 0;
@@ -20,6 +22,8 @@ export class Answers {
   private readonly passes: Float64Array;
   private readonly attempts: Uint8Array;
   private readonly acknowledgements: Uint8Array;
+  /** Answers up to the one that gave the packet. */
+  private readonly givenAt: Uint32Array;
   private readonly packetOfKey = new NameTable();
   private readonly packets: Packets;
   private readonly faults: Faults;
@@ -29,11 +33,13 @@ export class Answers {
     this.faults = faults;
     const columns = () => new Float64Array(packets.count);
     [this.holders, this.users, this.keys, this.passes] = [columns(), columns(), columns(), columns()];
+    this.givenAt = new Uint32Array(packets.count);
     this.attempts = new Uint8Array(packets.count);
     this.acknowledgements = new Uint8Array(packets.count);
   }
 
   see(observation: Observation): void {
+    this.count++;
     if (observation.ask === "open") this.seeOpen(observation);
     else this.seeShake(observation);
   }
@@ -57,8 +63,9 @@ export class Answers {
     }
     if (!["greeting", "countdown", "limit", "over"].includes(String(answer["outcome"])))
       this.unexpected(seen, `an outcome that is none: ${String(answer["outcome"])}`);
-    if (before !== undefined)
-      this.unexpected(seen, `a repeated shake lost packet ${this.packets.name(before)}`);
+    // Of two that were asked at once, one may have been turned away before the other won.
+    const isLater = before !== undefined && (seen.askedAfter ?? this.count) >= (this.givenAt[before] ?? 0);
+    if (isLater) this.unexpected(seen, `a repeated shake lost packet ${this.packets.name(before)}`);
   }
 
   private given(
@@ -92,6 +99,7 @@ export class Answers {
     this.users[number] = nameHash(seen.user);
     this.keys[number] = key;
     this.passes[number] = pass;
+    this.givenAt[number] = this.count;
   }
 
   private seeOpen(seen: Observation): void {

@@ -64,11 +64,7 @@ export async function check(evidence: Evidence): Promise<Account> {
   const faults = new Faults();
   const packets = new Packets(evidence.files, faults);
   const seen = new Answers(packets, faults);
-  let answers = 0;
-  for await (const observation of readObservations(evidence.observations)) {
-    answers++;
-    seen.see(observation);
-  }
+  for await (const observation of readObservations(evidence.observations)) seen.see(observation);
   const journals = new Journals(packets, seen, faults);
   journals.read(evidence.files, evidence);
   const credits = new Credits(packets, seen, faults);
@@ -77,7 +73,7 @@ export async function check(evidence: Evidence): Promise<Account> {
   const ends = new Ends({ packets, seen, journals, credits, queued });
   const { recovered, waiting } = ends.settle(faults);
   return {
-    answers,
+    answers: seen.count,
     attempted: seen.attempted,
     acknowledged: seen.acknowledged,
     credited: credits.credited,

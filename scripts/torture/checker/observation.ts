@@ -12,6 +12,8 @@ export interface Observation {
   readonly key?: string | undefined;
   /** The token that is to be opened. */
   readonly token?: string | undefined;
+  /** Answers that had been written down when this was asked; not given: all that stand before it. */
+  readonly askedAfter?: number | undefined;
   /** HTTP status; null if the client got no answer, and so cannot know whether it was heard. */
   readonly status: number | null;
   readonly answer?: Readonly<Record<string, unknown>> | undefined;

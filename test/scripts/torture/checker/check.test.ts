@@ -200,6 +200,11 @@ describe("unexpected", () => {
     await named(/a repeated shake lost packet/);
   });
 
+  it("but not one that was turned away before its twin won, and is heard later", async () => {
+    world.seen.push({ ...line(0), askedAfter: 0, answer: { outcome: "greeting" } });
+    expect((await world.check()).violations).toEqual([]);
+  });
+
   it("a packet that comes again with another pass", async () => {
     world.seen.push({ ...line(0), answer: { ...line(0).answer, pass: "other" } });
     await named(/comes again with another pass/);
