@@ -4,13 +4,13 @@
  * makes a long run, not an easy one.
  */
 import { join } from "node:path";
-import type { Account } from "../checker/check.ts";
 import { type Experiment, type Outcome, Violations } from "../experiment.ts";
 import { type SeededRandom, seededRandom } from "../random.ts";
 import { OtherMint } from "../show/other-mint.ts";
 import { Show } from "../show/show.ts";
 import { Site } from "../show/site.ts";
 import { until } from "../stage/until.ts";
+import { figuresOf } from "../verdict.ts";
 
 const CLAIMS_PER_KILL = 1000;
 /** Some guests open a packet twice: so much more is asked for, that enough are acknowledged once. */
@@ -71,6 +71,8 @@ class KillingSpree {
   private readonly otherMint: OtherMint;
   private readonly sites: readonly Site[];
   private readonly kills: Record<Target, number> = { node: 0, worker: 0, redis: 0, generator: 0 };
+  /** Kills of the worker beyond the rotation: one whenever a node's claims are all acknowledged. */
+  private lastBlows = 0;
   private isKilling = true;
   /** A mint is killed beside the others, one at a time. */
   private minting: Promise<void> = Promise.resolve();
@@ -88,6 +90,11 @@ class KillingSpree {
         claimsPerShard: size.claimsPerShard,
         guestsAtOnce: GUESTS_AT_ONCE,
         random,
+        // Had the worker acknowledged anything before its commit, this would lose it.
+        onPaidIn: async () => {
+          this.lastBlows++;
+          await show.worker.kill();
+        },
         isOver: () => !this.isKilling && show.recorder.acknowledged >= size.claims,
       });
     });
@@ -116,6 +123,7 @@ class KillingSpree {
       violations,
       figures: {
         kills: this.kills,
+        lastBlows: this.lastBlows,
         mintsCompared: this.otherMint.compared,
         ...figuresOf(account),
         claimsPerSecond: Math.round(account.acknowledged / seconds),
@@ -161,22 +169,4 @@ class KillingSpree {
       await serving.kill();
     }
   }
-}
-
-function figuresOf(account: Account) {
-  const { answers, attempted, acknowledged, credited, recovered, waiting, cents, states } = account;
-  const { lost, duplicated, unexpected } = account;
-  return {
-    answers,
-    attempted,
-    acknowledged,
-    credited,
-    recovered,
-    waiting,
-    lost,
-    duplicated,
-    unexpected,
-    cents,
-    states,
-  };
 }

@@ -13,6 +13,7 @@ export class Kept {
   private readonly waitForLine: boolean;
   private life = 0;
   private up: Promise<unknown> = Promise.resolve();
+  private killing: Promise<void> = Promise.resolve();
 
   constructor(program: Program, name: string, violations: Violations, waitForLine = true) {
     this.program = program;
@@ -28,19 +29,25 @@ export class Kept {
     });
   }
 
-  /** SIGKILL, and a new start at once. */
-  async kill(): Promise<void> {
-    this.kills++;
-    this.life++;
-    await this.program.kill();
-    this.start();
+  /** SIGKILL, and a new start at once. Who kills it at the same time waits: each kill meets a life of its own. */
+  kill(): Promise<void> {
+    this.killing = this.killing.then(() => this.killNow());
+    return this.killing;
   }
 
   /** SIGTERM once it is up; a clean stop ends with 0. */
   async stop(isUp: () => Promise<unknown>): Promise<void> {
+    await this.killing;
     await this.up;
     await isUp();
     const code = await this.program.stop();
     this.violations.expect(code === 0, `${this.name} was stopped and ended with ${code}`);
+  }
+
+  private async killNow(): Promise<void> {
+    this.kills++;
+    this.life++;
+    await this.program.kill();
+    this.start();
   }
 }

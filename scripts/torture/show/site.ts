@@ -4,13 +4,17 @@
  * claims costs what it costs after some thousands.) A node whose audience has left stays up until all that it owes
  * the ledger is acknowledged, and is stopped cleanly, while the next one serves already.
  */
+
+import type { Round } from "../../../core/format/show.ts";
 import { crowd } from "../audience/crowd.ts";
+import { Pace } from "../audience/pace.ts";
 import type { Observation } from "../checker/observation.ts";
 import type { SeededRandom } from "../random.ts";
 import { Program } from "../stage/program.ts";
 import { freePort } from "../stage/redis-server.ts";
 import { until } from "../stage/until.ts";
 import { Kept } from "./kept.ts";
+import { pushShow } from "./push-show.ts";
 import type { Show } from "./show.ts";
 
 const DRAIN_MS_MAX = 120_000;
@@ -25,6 +29,10 @@ export interface SiteOptions {
   readonly claimsPerShard: number;
   readonly guestsAtOnce: number;
   readonly random: SeededRandom;
+  /** Rounds that are signed and pushed to each node; without them it is open at once. */
+  readonly rounds?: readonly Round[] | undefined;
+  /** Done at the moment when a node has heard that everything is paid in. */
+  readonly onPaidIn?: (() => Promise<void>) | undefined;
   /** True once the show has had enough claims. */
   readonly isOver: () => boolean;
 }
@@ -32,6 +40,9 @@ export interface SiteOptions {
 export class Site {
   /** The node that serves now: the one to be killed. */
   serving: Kept | undefined;
+  /** Where it serves. */
+  port: number | undefined;
+  readonly pace = new Pace();
   private readonly options: SiteOptions;
   private readonly nodes = new Map<number, Kept>();
 
@@ -73,14 +84,16 @@ export class Site {
       `${shard}`,
       "--port",
       `${port}`,
-      "--open-now",
+      ...(this.options.rounds === undefined ? ["--open-now"] : []),
     ];
     const program = new Program(args, environment, (said) => secrets.hear(name, said));
     const node = new Kept(program, name, violations);
     node.start();
     this.nodes.set(shard, node);
     this.serving = node;
+    this.port = port;
     const listening = setInterval(() => this.listen(url, name), LISTEN_MS);
+    if (this.options.rounds) await pushShow(url, minted, this.options.rounds);
     await this.entertain(shard, url);
     this.serving = undefined;
     return { node, url, listening };
@@ -93,16 +106,23 @@ export class Site {
       if (observation.ask === "open" && observation.status === 200) acknowledged++;
       show.recorder.note(observation);
     };
+    const noted = () => show.recorder.noted;
     const isAbandoned = () => show.isAbandoned;
     const isOpen = () => acknowledged < claimsPerShard && !isOver() && !isAbandoned();
-    await crowd({ url, note, random, isOpen, isAbandoned }, `guest ${shard}`, guestsAtOnce);
+    await crowd(
+      { url, note, noted, random, pace: this.pace, isOpen, isAbandoned },
+      `guest ${shard}`,
+      guestsAtOnce,
+    );
   }
 
   private async drain(node: Kept, url: string): Promise<void> {
+    const { onPaidIn, show } = this.options;
     const isPaidIn = async () => (await lagBytes(url)) === 0;
-    await node.stop(() =>
-      until(() => this.options.show.isAbandoned || isPaidIn(), DRAIN_MS_MAX, LISTEN_MS / 4),
-    );
+    await node.stop(async () => {
+      await until(() => show.isAbandoned || isPaidIn(), DRAIN_MS_MAX);
+      await onPaidIn?.();
+    });
   }
 
   private async listen(url: string, name: string): Promise<void> {
