@@ -31,6 +31,11 @@ export async function verdict(
   return account;
 }
 
+/** What an experiment's line of JSON says of it. */
+export function figuresOf({ violations: _, ...account }: Account) {
+  return account;
+}
+
 export function filesOf(epoch: EpochDir): CampaignFiles {
   return {
     manifest: epoch.manifest,

@@ -22,11 +22,13 @@ const START_MS_MAX = 60_000;
 export class Show {
   readonly minted: Minted;
   readonly redis: RedisServer;
+  /** One is there from the beginning. */
   readonly worker: Kept;
   readonly recorder: Recorder;
   readonly secrets: SecretSearch;
   readonly violations: Violations;
   readonly environment: Readonly<Record<string, string>>;
+  private readonly workers: Kept[] = [];
   /** Set when the experiment breaks down: everybody goes home. */
   isAbandoned = false;
 
@@ -45,10 +47,16 @@ export class Show {
     this.secrets = new SecretSearch(minted.epochDir, (what) => violations.add(`secret in a log: ${what}`));
     this.recorder = new Recorder(join(seedsDir, "..", "observations"));
     this.recorder.onRefusal = (text) => this.secrets.hear("refusals", text);
-    const program = new Program(["credit", "--campaign", minted.campaign], this.environment, (said) =>
-      this.secrets.hear("worker", said),
-    );
-    this.worker = new Kept(program, "worker", violations, false);
+    this.worker = this.addWorker("worker");
+  }
+
+  /** A credit worker more; its user starts it. */
+  addWorker(name: string): Kept {
+    const hear = (said: Uint8Array) => this.secrets.hear(name, said);
+    const program = new Program(["credit", "--campaign", this.minted.campaign], this.environment, hear);
+    const worker = new Kept(program, name, this.violations, false);
+    this.workers.push(worker);
+    return worker;
   }
 
   async start(): Promise<void> {
@@ -58,9 +66,11 @@ export class Show {
 
   /** Everybody's nodes are stopped: stops the rest, and holds all that was seen against all that was written. */
   async settle(rules: Pick<Evidence, "nodeKills" | "rounds">): Promise<Account> {
-    // Before it says so, SIGTERM finds nobody to end it cleanly.
-    const isUp = () => this.worker.program.stderr.includes("crediting");
-    await this.worker.stop(() => until(isUp, START_MS_MAX));
+    for (const worker of this.workers) {
+      // Before it says so, SIGTERM finds nobody to end it cleanly.
+      const isUp = () => worker.program.stderr.includes("crediting");
+      await worker.stop(() => until(isUp, START_MS_MAX));
+    }
     const { manifest } = await readManifest(this.minted.epochDir);
     const queued = await queuedBatches(this.redis, claimQueueName(manifest));
     await this.redis.kill();
@@ -72,7 +82,7 @@ export class Show {
 
   async remove(): Promise<void> {
     this.isAbandoned = true;
-    await Promise.all([this.worker.program.kill(), this.redis.kill()]);
+    await Promise.all([...this.workers.map(({ program }) => program.kill()), this.redis.kill()]);
     this.minted.remove();
   }
 }
