@@ -29,6 +29,16 @@ export interface CreditWorker {
   readonly done: Promise<void>;
 }
 
+/** What crediting runs on: handed in, so that an experiment can hold queue and time in its hand. */
+export interface CreditingWorld {
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Ends every wait of `clock`. */
+  readonly cut: AbortController;
+  /** Begins to hand batches over, one at a time; see `openBatchConsumer`. */
+  readonly consume: (process: (batch: Uint8Array) => Promise<Uint8Array>) => BatchConsumer;
+}
+
 /** How long a paced batch may go on after a stop; what is cut off is sent again and found to exist. */
 const STOP_WAIT_MS_MAX = 5000;
 
@@ -45,15 +55,25 @@ export async function runCreditWorker(
   const cut = new AbortController();
   const clock = systemClock(cut.signal);
   const books = await openBooks(options, clock);
-  announce(books, world.log);
-  return new RunningWorker(books, queue, new Pace(rate, clock), clock, cut, world.log);
+  const { log } = world;
+  announce(books, log);
+  const consume: CreditingWorld["consume"] = (process) =>
+    openBatchConsumer(queue, claimQueueName(books.manifest), process, {
+      trouble: (message) => log.warn(message),
+      recovered: () => log.info("the queue is reachable again"),
+    });
+  return startCrediting(books, rate, { log, clock, cut, consume });
+}
+
+/** @param rate credits a second; without it, as fast as it goes */
+export function startCrediting(books: Books, rate: number | undefined, world: CreditingWorld): CreditWorker {
+  return new RunningWorker(books, rate, world);
 }
 
 class RunningWorker implements CreditWorker {
   readonly done: Promise<void>;
   private readonly books: Books;
-  private readonly cut: AbortController;
-  private readonly log: Logger;
+  private readonly world: CreditingWorld;
   private readonly crediting: Crediting;
   private readonly consumer: BatchConsumer;
   private finish: () => void = () => {};
@@ -61,26 +81,15 @@ class RunningWorker implements CreditWorker {
   private failure: { readonly error: unknown } | undefined;
   private stopping: Promise<void> | undefined;
 
-  constructor(
-    books: Books,
-    queue: Exclude<QueueAddress, { kind: "none" }>,
-    pace: Pace,
-    clock: Clock,
-    cut: AbortController,
-    log: Logger,
-  ) {
+  constructor(books: Books, rate: number | undefined, world: CreditingWorld) {
+    const { clock, log } = world;
     this.books = books;
-    this.cut = cut;
-    this.log = log;
-    this.crediting = new Crediting(books, { pace, clock, log });
+    this.world = world;
+    this.crediting = new Crediting(books, { pace: new Pace(rate, clock), clock, log });
     this.done = new Promise((resolve, reject) => {
       this.finish = () => (this.failure ? reject(this.failure.error) : resolve());
     });
-    const name = claimQueueName(books.manifest);
-    this.consumer = openBatchConsumer(queue, name, (batch) => this.process(batch), {
-      trouble: (message) => log.warn(message),
-      recovered: () => log.info("the queue is reachable again"),
-    });
+    this.consumer = world.consume((batch) => this.process(batch));
   }
 
   stats(): CreditStats {
@@ -101,7 +110,7 @@ class RunningWorker implements CreditWorker {
       const answer = await work;
       if (answer.outcome !== "dropped") return answer.ack;
     } catch (error) {
-      if (!this.cut.signal.aborted) this.fail(error);
+      if (!this.world.cut.signal.aborted) this.fail(error);
       throw error;
     }
     throw new Error("the batch was dropped");
@@ -110,12 +119,16 @@ class RunningWorker implements CreditWorker {
   private fail(error: unknown): void {
     if (this.failure) return;
     this.failure = { error };
-    this.log.fatal({ err: error }, "crediting has stopped: nothing more is acknowledged");
+    this.world.log.fatal({ err: error }, "crediting has stopped: nothing more is acknowledged");
     void this.stop();
   }
 
   private async end(): Promise<void> {
-    const timer = setTimeout(() => this.cut.abort(), STOP_WAIT_MS_MAX);
+    const { clock, cut } = this.world;
+    clock.sleep(STOP_WAIT_MS_MAX).then(
+      () => cut.abort(),
+      () => {},
+    );
     try {
       await this.consumer.close();
       // The ledger must outlive the last transaction.
@@ -124,7 +137,8 @@ class RunningWorker implements CreditWorker {
     } catch (error) {
       this.failure ??= { error };
     } finally {
-      clearTimeout(timer);
+      // Nobody is left to be cut off: the wait above ends too.
+      cut.abort();
     }
     this.finish();
   }
