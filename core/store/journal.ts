@@ -24,6 +24,7 @@ import {
 import { OffsetGate } from "./offset-gate.ts";
 
 const SEGMENT_BYTES = 64 * 1024 * 1024;
+const REWRITE_BYTES = 256 * 1024;
 
 export interface JournalOptions {
   /** Called once, when a write or a sync failed: the process must stop. */
@@ -84,9 +85,9 @@ export class Journal {
   }
 
   /**
-   * Recovers a journal: replays every whole frame, cuts a crash's torn tail, and syncs what it found, because
-   * the answers that will be given again must not rest on bytes that only the page cache holds.
-   * @throws HongbaoError `missing_file`, `corrupt_journal`
+   * Recovers a journal: replays every whole frame, cuts a crash's torn tail, and brings what it found to the disk,
+   * because the answers that will be given again must not rest on bytes that only the page cache holds.
+   * @throws HongbaoError `missing_file`, `corrupt_journal`, `journal_failed`
    */
   static async recover(
     dir: string,
@@ -95,8 +96,12 @@ export class Journal {
   ): Promise<Journal> {
     const disk = options.disk ?? machineDisk;
     const reader = await openJournalReader(dir, disk);
+    let statedUpTo = 0;
     try {
-      for await (const entry of reader.entries()) replay(entry);
+      for await (const entry of reader.entries()) {
+        if (entry.frame.type === "durable") statedUpTo = Math.max(statedUpTo, entry.frame.upTo);
+        replay(entry);
+      }
     } finally {
       await reader.close();
     }
@@ -105,6 +110,11 @@ export class Journal {
     const handle = await disk.open(segmentPath(dir, segment), "r+");
     // If we die here, the tail is cut again, at the same place.
     await handle.truncate(position);
+    await writeAgain(
+      handle,
+      Math.max(SEGMENT_HEADER_BYTES, position - (reader.offset - statedUpTo)),
+      position,
+    );
     await handle.sync();
     return new Journal(
       dir,
@@ -256,5 +266,23 @@ export class Journal {
     this.writtenGate.fail(this.failure);
     this.durableGate.fail(this.failure);
     this.options.onFailure(this.failure);
+  }
+}
+
+/**
+ * Where a sync failed, the kernel takes its pages for clean, and another sync does not write them ("fsyncgate"). So
+ * what no statement vouches for is written again before it is synced: the same bytes, so that dying here is harmless.
+ */
+async function writeAgain(handle: DiskFile, from: number, to: number): Promise<void> {
+  const bytes = Buffer.allocUnsafe(Math.min(REWRITE_BYTES, Math.max(0, to - from)));
+  for (let at = from; at < to; ) {
+    const { bytesRead } = await handle.read(bytes, 0, Math.min(bytes.length, to - at), at);
+    const { bytesWritten } = await handle.write(bytes, 0, bytesRead, at);
+    if (bytesWritten === 0 || bytesWritten !== bytesRead)
+      throw new HongbaoError(
+        "journal_failed",
+        `${bytesWritten} of ${bytesRead} bytes of the journal could be written again: free or repair the disk, then start the node again`,
+      );
+    at += bytesWritten;
   }
 }

@@ -16,6 +16,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Frame } from "../../../core/format/frame.ts";
 import { Journal } from "../../../core/store/journal.ts";
 import { openJournalReader, segmentCount, segmentPath } from "../../../core/store/journal-reader.ts";
+import { NOTHING } from "../../../scripts/torture/simulated-disk/platter.ts";
+import { SimulatedDisk } from "../../../scripts/torture/simulated-disk/simulated-disk.ts";
 
 const newIdentity = () => ({ campaignTag: 7, epoch: 1, shard: 3, journalId: randomBytes(16) });
 let dir: string;
@@ -238,5 +240,35 @@ describe("journal", () => {
     await expect(journal.durable(offset)).rejects.toMatchObject({ code: "journal_failed" });
     expect(failures).toEqual(["journal_failed"]);
     expect(() => journal.append(claim(2))).toThrow(/the node stops/);
+  });
+});
+
+describe("a journal whose sync failed", () => {
+  it("what a restart found in the page cache survives a power loss, though the kernel takes it for written", async () => {
+    let syncs = 0;
+    const fault = (attempt: { kind: string }) =>
+      attempt.kind === "datasync" && syncs++ === 1 ? ({ code: "EIO", done: "nothing" } as const) : undefined;
+    const disk = SimulatedDisk.holding([["/node/lock", Buffer.alloc(0)]]);
+    await Journal.create("/node", newIdentity(), disk);
+    const failing = await Journal.recover("/node", () => {}, {
+      onFailure: () => {},
+      disk: disk.process({ fault }),
+    });
+    await failing.durable(failing.append(claim(1)));
+    await expect(failing.durable(failing.append(claim(2)))).rejects.toMatchObject({ code: "journal_failed" });
+
+    const recovered = async (from: SimulatedDisk) => {
+      const found: number[] = [];
+      const journal = await Journal.recover(
+        "/node",
+        ({ frame }) => frame.type === "claim" && found.push(frame.serial),
+        { ...noFailure, disk: from },
+      );
+      return { journal, found };
+    };
+    const { journal, found } = await recovered(disk.process({}));
+    expect(found).toEqual([1, 2]);
+    await journal.durable(journal.append(claim(3)));
+    expect((await recovered(disk.afterPowerLoss(() => NOTHING))).found).toEqual([1, 2, 3]);
   });
 });
