@@ -69,6 +69,7 @@ export class LedgerReader {
   readonly pin: LedgerPin;
   private readonly db: Database.Database;
   private readonly path: string;
+  private rejected: Database.Statement | undefined;
 
   constructor(db: Database.Database, path: string, pin: LedgerPin) {
     this.db = db;
@@ -129,6 +130,18 @@ export class LedgerReader {
         device: text(row, "device"),
         claimedAtMs: integer(row, "claimedAtMs"),
       };
+  }
+
+  /** True if this very claim was refused; its token names the packet. */
+  hasRejection({ epoch, shard, serial }: PacketId, claim: Buffer): boolean {
+    try {
+      this.rejected ??= this.db.prepare(
+        "SELECT 1 FROM rejection WHERE epoch = ? AND shard = ? AND serial = ? AND claim = ?",
+      );
+      return this.rejected.get(epoch, shard, serial, claim) !== undefined;
+    } catch (cause) {
+      throw ledgerError(cause, this.path);
+    }
   }
 
   postingTotals(): { debitCents: number; creditCents: number } {

@@ -9,7 +9,7 @@ import type { PostingFault } from "../../core/store/ledger-audit.ts";
 import type { CreditRow, RejectionRow } from "../../core/store/ledger-reader.ts";
 import type { FindingClass, Findings } from "./findings.ts";
 import type { HolderHash } from "./holder.ts";
-import { REASONS, type RefusedClaims } from "./refused-claims.ts";
+import { REASONS } from "./refused-claims.ts";
 import type { ShardBooks } from "./shard-books.ts";
 
 interface Fault {
@@ -43,9 +43,9 @@ export class LedgerEntries {
     if (place !== undefined) this.books.mark(place, "faulty");
   }
 
-  rejection(row: RejectionRow, refused: RefusedClaims): void {
+  rejection(row: RejectionRow): void {
     const { books } = this;
-    reportRejection(row, refused, this.findings);
+    reportRejection(row, this.findings);
     // Only a quota ends a packet's way: a forgery, or somebody else's attempt, says nothing about the packet.
     const place = row.reason === "over-quota" ? books.find(row.serial) : undefined;
     if (place !== undefined && books.holderOf(place) === this.holder(row.user, row.device))
@@ -118,8 +118,7 @@ export function unknownPacket(row: CreditRow): Fault {
   };
 }
 
-export function reportRejection(row: RejectionRow, refused: RefusedClaims, findings: Findings): void {
-  refused.name(row.claim);
+export function reportRejection(row: RejectionRow, findings: Findings): void {
   findings.add(
     row.reason,
     row,

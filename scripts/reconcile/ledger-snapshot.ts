@@ -69,6 +69,11 @@ export class LedgerSnapshot {
     return totals;
   }
 
+  /** True if the ledger has refused this very claim: its own row tells of it. */
+  hasRejection(packet: PacketId, claim: Buffer): boolean {
+    return this.guard(() => this.reader?.hasRejection(packet, claim)) ?? false;
+  }
+
   close(): void {
     // A statement that is still being read would keep SQLite from closing.
     for (const rows of [this.credits, this.rejections, this.postingFaults]) rows.close();

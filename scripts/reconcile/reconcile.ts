@@ -49,9 +49,8 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
     // A node makes its journal before its owner record: whoever is seen to have started has a journal.
     const owners = await readOwners(epoch, file.manifest);
     const journals = await findJournals(options.journalDirs, epoch, of, findings);
-    const refused = new RefusedClaims(findings);
+    const refused = new RefusedClaims(ledger, findings);
     const accounts = await accountShards({ epoch, file, keys, owners, journals, ledger, refused, findings });
-    refused.report();
     await missLedger(accounts, ledger, findings);
     const totals = ledgerTotals(ledger, file);
     const notes = options.audit ? await audit(epoch, file, keys, findings) : undefined;
@@ -73,12 +72,12 @@ async function accountShards(sources: Sources): Promise<ShardAccount[]> {
 }
 
 /** Ledger rows that belong to no shard of this mint. */
-function reportStrays({ ledger, refused, findings }: Sources, epoch: number, shard: number): void {
+function reportStrays({ ledger, findings }: Sources, epoch: number, shard: number): void {
   for (const row of ledger.credits.before(epoch, shard)) {
     const { class: name, detail } = unknownPacket(row);
     findings.add(name, row, detail);
   }
-  for (const row of ledger.rejections.before(epoch, shard)) reportRejection(row, refused, findings);
+  for (const row of ledger.rejections.before(epoch, shard)) reportRejection(row, findings);
   for (const fault of ledger.postingFaults.before(epoch, shard)) reportPosting(fault, findings, false);
 }
 

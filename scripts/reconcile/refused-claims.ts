@@ -1,48 +1,30 @@
 /**
- * Claims in the journals that must not be credited. The ledger will say the same of most of them, or has said it
- * already: an attempt is one finding. So these wait, by the claim's hash, until all of the ledger's rejections
- * were read, and only what it did not name is added.
- *
- * A node checks seal and pass before it writes a claim, so there are hardly any. Should a broken node write
- * millions, those above the limit are counted without waiting.
+ * Claims in the journals that must not be credited. The ledger says the same of most of them already: an attempt is
+ * one finding, so a journal's is added only if the ledger holds no rejection of this very claim. The ledger is asked
+ * for each, because a stolen node key can fill a journal with millions.
  */
 import type { Claim } from "../../core/format/claim.ts";
-import type { PacketId } from "../../core/format/packet.ts";
 import { readTokenNonce } from "../../core/format/token.ts";
 import { claimHash } from "../../core/store/ledger-claim.ts";
-import { type FindingClass, type Findings, LISTED_MAX } from "./findings.ts";
+import type { FindingClass, Findings } from "./findings.ts";
+import type { LedgerSnapshot } from "./ledger-snapshot.ts";
 
 type RefusedClass = Extract<FindingClass, "forged" | "unknown-token" | "double-claim">;
 
 export class RefusedClaims {
+  private readonly ledger: LedgerSnapshot;
   private readonly findings: Findings;
-  private readonly waiting = new Map<string, { name: RefusedClass; packet: PacketId; detail: string }>();
-  /** Named by the ledger before any journal did: a token may name another shard than its journal's. */
-  private readonly named = new Set<string>();
 
-  constructor(findings: Findings) {
+  constructor(ledger: LedgerSnapshot, findings: Findings) {
+    this.ledger = ledger;
     this.findings = findings;
   }
 
   add(name: RefusedClass, claim: Claim): void {
     const packet = readTokenNonce(claim.token);
-    const detail = `${REASONS[name]}, by user ${claim.user} on ${claim.device}; only the journal has it so far`;
-    const hash = claimHash(claim).toString("hex");
-    if (this.named.has(hash)) return;
-    if (this.waiting.size >= LISTED_MAX) this.findings.add(name, packet, detail);
-    else this.waiting.set(hash, { name, packet, detail });
-  }
-
-  /** The ledger named this claim itself. */
-  name(hash: Buffer): void {
-    const known = this.waiting.delete(hash.toString("hex"));
-    if (!known && this.named.size < LISTED_MAX) this.named.add(hash.toString("hex"));
-  }
-
-  /** Nobody else named what still waits. */
-  report(): void {
-    for (const { name, packet, detail } of this.waiting.values()) this.findings.add(name, packet, detail);
-    this.waiting.clear();
+    if (this.ledger.hasRejection(packet, claimHash(claim))) return;
+    const who = `by user ${claim.user} on ${claim.device}`;
+    this.findings.add(name, packet, `${REASONS[name]}, ${who}; only the journal has it so far`);
   }
 }
 

@@ -64,7 +64,7 @@ export async function accountShard(shard: ManifestShard, sources: Sources): Prom
 
   const entries = new LedgerEntries(books, findings, holder, gapOf(isExpected, replayed));
   for (const row of ledger.credits.of(epoch.epoch, shard.shard)) entries.credit(row);
-  for (const row of ledger.rejections.of(epoch.epoch, shard.shard)) entries.rejection(row, refused);
+  for (const row of ledger.rejections.of(epoch.epoch, shard.shard)) entries.rejection(row);
   for (const fault of ledger.postingFaults.of(epoch.epoch, shard.shard)) entries.posting(fault);
   entries.close();
   reportUnfinished(books, acknowledgedIn(ledger, replayed), findings);

@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { formatKeyFile, parseKeyFile } from "../../../core/format/keyfile.ts";
 import { segmentPath } from "../../../core/store/journal-reader.ts";
+import { LISTED_MAX } from "../../../scripts/reconcile/findings.ts";
 import { forgetMint, mintOnce, Stage, type StagePacket } from "./stage.ts";
 
 let stage: Stage;
@@ -179,6 +180,23 @@ describe("refused attempts are named and do not unbalance", () => {
     await stage.credit(0);
     const report = await stage.reconcile();
     expect([report.balanced, report.counts]).toEqual([true, { forged: 1 }]);
+  });
+
+  it("attempts in journal and ledger are counted once each, also above what a report lists", async () => {
+    const [a] = stage.lane(0, 0) as [StagePacket];
+    const attempts = LISTED_MAX + 500;
+    const node = await stage.node(0);
+    for (let i = 0; i < attempts; i++) {
+      const token = Buffer.from(a.token);
+      token.writeUInt32BE(i, 20);
+      node.append({ type: "claim", serial: a.serial, token, user: "thief", device: "phone", atMs: 1 });
+    }
+    await node.sync();
+    expect((await stage.reconcile()).counts).toEqual({ forged: attempts });
+    await stage.credit(0);
+    const report = await stage.reconcile();
+    expect([report.balanced, report.counts]).toEqual([true, { forged: attempts }]);
+    expect(report.findings).toHaveLength(LISTED_MAX);
   });
 });
 
