@@ -1,0 +1,107 @@
+/**
+ * A node in this process, without a socket and without a queue: the real shard, the real opening path and the real
+ * HTTP surface, so that millions of requests cost what the node itself needs for them.
+ */
+import { randomBytes } from "node:crypto";
+import type { Hono } from "hono";
+import { machineClock } from "../../../apps/access-node/clock.ts";
+import { Forwarder } from "../../../apps/access-node/forwarder.ts";
+import { nodeApp } from "../../../apps/access-node/http.ts";
+import { nodeMetrics } from "../../../apps/access-node/metrics.ts";
+import { Opener } from "../../../apps/access-node/open.ts";
+import { openShard } from "../../../apps/access-node/open-shard.ts";
+import { Shaker } from "../../../apps/access-node/shake.ts";
+import type { Shard } from "../../../apps/access-node/shard.ts";
+import type { Minted } from "../stage/minted.ts";
+
+const SHOW_MS = Date.parse("2027-02-06T14:00:00Z");
+
+export interface QuietNode {
+  readonly shard: Shard;
+  readonly opener: Opener;
+  readonly forwarder: Forwarder;
+  post(path: string, body: object, headers?: Record<string, string>): Promise<HttpAnswer>;
+  stop(): Promise<void>;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** Everybody wins: no dice, no rounds. */
+export async function serveQuietly(minted: Minted, shardNumber = 0): Promise<QuietNode> {
+  const onFailure = (error: unknown) => {
+    throw error;
+  };
+  const opened = await openShard(
+    {
+      roots: minted.roots,
+      campaign: minted.campaign,
+      shard: shardNumber,
+      epoch: minted.epochDir.epoch,
+      openNow: true,
+    },
+    {
+      clock: { ...machineClock, wallMs: () => SHOW_MS },
+      dice: () => 0,
+      random: randomBytes,
+      onFailure,
+    },
+  );
+  const { shard } = opened;
+  const opener = new Opener(shard);
+  const forwarder = new Forwarder({
+    journal: shard.journal,
+    wireKey: shard.keys.wire,
+    acknowledged: shard.book.acknowledged,
+    claimedUpTo: () => shard.book.claimedUpTo,
+    append: shard.append,
+    clock: machineClock,
+    random: randomBytes,
+    alarm: (message) => onFailure(new Error(message)),
+    onFailure,
+  });
+  const app = nodeApp({
+    shard,
+    shaker: new Shaker(shard),
+    opener,
+    metrics: nodeMetrics(
+      shard,
+      forwarder,
+      opened.burnedNow,
+      () => undefined,
+      () => undefined,
+    ),
+    state: () => "ready",
+    onError: onFailure,
+    onBug: onFailure,
+  });
+  return {
+    shard,
+    opener,
+    forwarder,
+    post: (path, body, headers = {}) => post(app, path, body, headers),
+    stop: async () => {
+      for (const channel of shard.channels) channel.close();
+      await forwarder.stop();
+      shard.append({ type: "return", cursors: shard.channels.map((channel) => channel.position) });
+      await shard.journal.close();
+      await opened.release();
+    },
+  };
+}
+
+async function post(
+  app: Hono,
+  path: string,
+  body: object,
+  headers: Record<string, string>,
+): Promise<HttpAnswer> {
+  const response = await app.request(path, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+  return { status: response.status, body: (await response.json()) as HttpAnswer["body"] };
+}
