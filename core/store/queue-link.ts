@@ -242,8 +242,12 @@ function bind<B extends IQueueBackend, C>(
   };
 }
 
-/** A job that vanished (flushed) or that another worker took over while we had it: its producer sends it again. */
+/**
+ * A job that vanished (flushed) or that another worker took over while we had it: its producer sends it again. Or
+ * one that was put in by hand and is not JSON: BullMQ never gets rid of it, and the worker goes on to the next.
+ */
 function isAboutOneJob(error: Error): boolean {
+  if (error instanceof SyntaxError) return true;
   const hasBullCode = "code" in error && typeof error.code === "number";
   return hasBullCode || error.message.startsWith("could not renew lock");
 }

@@ -7,6 +7,8 @@ import { Redis } from "ioredis";
 import type { RedisServer } from "../stage/redis-server.ts";
 
 const AT_ONCE = 100;
+/** How the IDs of jobs begin that BullMQ would never make. */
+export const PLANTED = "planted-";
 
 /** What a job may hold: ours have a batch, somebody else's anything. */
 export interface PutJob {
@@ -61,7 +63,7 @@ export class QueueHand {
 
   /** A job that BullMQ would never make: its ID waits, and what stands under it are these fields, or nothing. */
   async plant(fields: Readonly<Record<string, string>>): Promise<void> {
-    const id = this.newId();
+    const id = `${PLANTED}${this.count++}`;
     if (Object.keys(fields).length > 0) await this.redis.hset(this.key(id), fields);
     await this.redis.lpush(this.key("wait"), id);
   }

@@ -178,6 +178,27 @@ describe.skipIf(redisIsMissing).concurrent("a Redis that fails", () => {
     expect(runs).toBe(0);
     expect(stage.log).toEqual([]);
   });
+
+  it("a job that is not JSON is left alone, and is no trouble of the queue", async ({ expect }) => {
+    const stage = await newStage();
+    await stage.server.start();
+    const queue = stage.producer();
+    stage.consumer(echo);
+    await vi.waitFor(() => expect(queue.connected).toBe(true), PATIENCE);
+    const prefix = `bull:${QUEUE}`;
+    await stage.server.ask((redis) =>
+      redis.hset(`${prefix}:x`, { name: "batch", data: "not JSON", opts: "{}", timestamp: "1" }),
+    );
+    await stage.server.ask((redis) => redis.lpush(`${prefix}:wait`, "x"));
+    await vi.waitFor(
+      async () =>
+        expect(await stage.server.ask((redis) => redis.lrange(`${prefix}:active`, 0, -1))).toEqual(["x"]),
+      PATIENCE,
+    );
+    await queue.send("honest", Buffer.from("honest"));
+    await vi.waitFor(() => expect(stage.acks).toEqual(["honest"]), PATIENCE);
+    expect(stage.log).toEqual([]);
+  });
 });
 
 const echo = async (batch: Uint8Array): Promise<Uint8Array> => batch;

@@ -1,0 +1,158 @@
+/**
+ * Somebody writes into Redis: claims and acknowledgements that nobody made, by the thousand, between those of a running
+ * node and worker. None is credited or believed, both programs stay, and honest winners are still paid.
+ */
+import { type Experiment, type Outcome, Violations } from "../experiment.ts";
+import { FalsePapers } from "../forgery/false-papers.ts";
+import { lootNode } from "../forgery/loot.ts";
+import { MintsDir } from "../forgery/mints.ts";
+import { QueueHand } from "../forgery/queue-hand.ts";
+import { QueueTap } from "../forgery/queue-tap.ts";
+import { SmallShow } from "../forgery/small-show.ts";
+import { type SeededRandom, seededRandom } from "../random.ts";
+
+const ROUNDS_MAX = 10;
+const TRIALS_PER_ROUND = 1_500;
+const WINNERS_PER_ROUND = 8;
+/** Fields that a job of BullMQ has, bent: what is not JSON breaks its reader, not only ours. */
+const PLANTS: readonly Readonly<Record<string, string>>[] = [
+  {},
+  { data: "{}", opts: "{}" },
+  { name: "batch", data: "not JSON", opts: "{}", timestamp: "1" },
+  { name: "batch", data: '{"batch":"AQ"}', opts: "not JSON", timestamp: "x" },
+  { name: "batch", data: '{"batch":"AQ"}', opts: "[]", attemptsMade: "-1" },
+];
+
+export const experiment: Experiment = {
+  claim:
+    "claims and acknowledgements put into Redis by hand have no effect, and honest ones are still credited",
+  trials: { unit: "jobs and events put in by hand", short: 3_000, full: 100_000 },
+  run: async ({ trials, seed, note }) => {
+    const violations = new Violations();
+    const show = await SmallShow.start(1_000, violations);
+    const tap = await QueueTap.open(show.redis, show.queueName);
+    const hand = new QueueHand(show.redis, show.queueName);
+    try {
+      const injection = new Injection(show, hand, seededRandom(seed), violations);
+      await injection.listen(tap);
+      const rounds = Math.min(ROUNDS_MAX, Math.ceil(trials / TRIALS_PER_ROUND));
+      for (let round = 0; round < rounds; round++) {
+        await injection.round(Math.ceil(trials / rounds));
+        note(`round ${round + 1} of ${rounds}`);
+      }
+      return await injection.outcome();
+    } finally {
+      tap.close();
+      await hand.close();
+      await show.remove();
+    }
+  },
+};
+
+class Injection {
+  private readonly show: SmallShow;
+  private readonly hand: QueueHand;
+  private readonly random: SeededRandom;
+  private readonly violations: Violations;
+  private readonly kinds: Record<string, number> = {};
+  private papers: FalsePapers | undefined;
+  private done = 0;
+
+  constructor(show: SmallShow, hand: QueueHand, random: SeededRandom, violations: Violations) {
+    this.show = show;
+    this.hand = hand;
+    this.random = random;
+    this.violations = violations;
+  }
+
+  /** An honest show first: what it sent is what the forgeries are made of. */
+  async listen(tap: QueueTap): Promise<void> {
+    await this.show.win(WINNERS_PER_ROUND);
+    await this.show.settled();
+    const own = await lootNode(this.show.minted.epochDir, 0);
+    const next = await lootNode(this.show.minted.epochDir, 1);
+    const wireKey = own.keys.wire;
+    const wrongKeys = [
+      next.keys.wire,
+      await foreignWireKey(),
+      own.keys.receipt,
+      own.keys.token,
+      own.quotaKey,
+    ];
+    const batches = tap.jobs.map(({ batch }) => batch);
+    const acknowledgements = (await tap.acknowledgements()).map((value) => String(JSON.parse(value)));
+    this.papers = new FalsePapers({ batches, acknowledgements, wrongKeys, wireKey }, this.random);
+  }
+
+  /** Honest winners open while it rains. */
+  async round(count: number): Promise<void> {
+    const before = this.show.ledger();
+    await this.hand.plant(this.random.pick(PLANTS));
+    // BullMQ's reader of events ends at this one; the node opens another.
+    await this.hand.tell(["not JSON"]);
+    for (const kind of ["job: planted", "event: not JSON"]) this.count(kind);
+    await this.inject(Math.ceil(count / 2));
+    await this.show.drained();
+    this.violations.expect(
+      this.show.ledger() === before,
+      "the ledger has changed, though nobody has opened anything",
+    );
+    await Promise.all([this.inject(Math.floor(count / 2)), this.show.win(WINNERS_PER_ROUND)]);
+    await this.show.settled();
+    this.show.expectAlive("while it rained");
+    this.violations.expect(this.show.rows("rejection").length === 0, "the ledger holds a rejection");
+  }
+
+  async outcome(): Promise<Outcome> {
+    await this.show.drained();
+    await this.show.stop();
+    await this.show.account();
+    await this.expectHonestPositions();
+    const figures = { kinds: this.kinds, credited: this.show.told.size };
+    return { trials: this.done, violations: this.violations, figures };
+  }
+
+  private async inject(count: number): Promise<void> {
+    const { papers } = this;
+    if (papers === undefined) throw new Error("nothing was listened to");
+    const jobs = Array.from({ length: Math.ceil(count / 2) }, () => papers.job());
+    const events = Array.from({ length: Math.floor(count / 2) }, () => papers.acknowledgement());
+    for (const { kind } of jobs) this.count(`job: ${kind}`);
+    for (const { kind } of events) this.count(`event: ${kind}`);
+    await this.hand.putAny([...jobs, papers.oversized()]);
+    await this.hand.tell(events.map(({ value }) => value));
+    this.count("job: oversized");
+  }
+
+  /** Every position that the node believed in is one that the right ledger gave it. */
+  private async expectHonestPositions(): Promise<void> {
+    const [ledger] = this.show.rows("ledger") as { ledger_id: Buffer }[];
+    const [journal] = this.show.rows("journal") as { settled_up_to: number }[];
+    let last = 0;
+    for (const frame of await this.show.frames()) {
+      if (frame.type !== "acknowledged") continue;
+      const isOurs = ledger?.ledger_id.equals(frame.ledgerId) === true;
+      const isForward = frame.upTo >= last && frame.upTo <= (journal?.settled_up_to ?? 0);
+      this.violations.expect(
+        isOurs && isForward,
+        `the node believed in position ${frame.upTo} behind ${last}`,
+      );
+      last = frame.upTo;
+    }
+  }
+
+  private count(kind: string): void {
+    this.done++;
+    this.kinds[kind] = (this.kinds[kind] ?? 0) + 1;
+  }
+}
+
+/** Of a campaign that has the same name and is another one. */
+async function foreignWireKey(): Promise<Uint8Array> {
+  const dir = new MintsDir();
+  try {
+    return (await lootNode((await dir.mint({ campaign: "gala-test", packets: 20 })).epochDir, 0)).keys.wire;
+  } finally {
+    dir.remove();
+  }
+}
