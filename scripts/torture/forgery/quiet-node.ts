@@ -21,6 +21,8 @@ export interface QuietNode {
   readonly opener: Opener;
   readonly forwarder: Forwarder;
   post(path: string, body: object, headers?: Record<string, string>): Promise<HttpAnswer>;
+  /** As kill -9 leaves it: nothing is returned, nothing is said to be synced. */
+  crash(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -29,11 +31,15 @@ export interface HttpAnswer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-/** Everybody wins: no dice, no rounds. */
-export async function serveQuietly(minted: Minted, shardNumber = 0): Promise<QuietNode> {
-  const onFailure = (error: unknown) => {
-    throw error;
-  };
+/**
+ * Everybody wins: no dice, no rounds.
+ * @param onFailure what a real node ends for; here it may be looked at
+ */
+export async function serveQuietly(
+  minted: Minted,
+  shardNumber = 0,
+  onFailure: (error: unknown) => void = raise,
+): Promise<QuietNode> {
   const opened = await openShard(
     {
       roots: minted.roots,
@@ -82,6 +88,10 @@ export async function serveQuietly(minted: Minted, shardNumber = 0): Promise<Qui
     opener,
     forwarder,
     post: (path, body, headers = {}) => post(app, path, body, headers),
+    crash: async () => {
+      await shard.journal.written(shard.journal.appendedOffset);
+      await opened.release();
+    },
     stop: async () => {
       for (const channel of shard.channels) channel.close();
       await forwarder.stop();
@@ -90,6 +100,10 @@ export async function serveQuietly(minted: Minted, shardNumber = 0): Promise<Qui
       await opened.release();
     },
   };
+}
+
+function raise(error: unknown): never {
+  throw error;
 }
 
 async function post(
