@@ -4,7 +4,7 @@
  */
 import { flipBit } from "../forgery/mutations.ts";
 
-export interface Damage {
+interface Damage {
   readonly what: string;
   readonly bytes: Buffer;
 }

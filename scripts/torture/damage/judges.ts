@@ -84,6 +84,7 @@ export class Bench {
         if (reading.text === node.text) return "node: the same";
         if (JSON.stringify(reading.shown) !== JSON.stringify(node.shown))
           return "! an opened packet shows another amount";
+        if (!isPrefix(reading.records, node.records)) return "! a node reads other facts in its journal";
         const keepsCursors = reading.cursors.every((cursor, lane) => cursor >= (node.cursors[lane] ?? 0));
         const keepsClaims = node.claimed.every((serial) => reading.claimed.includes(serial));
         if (keepsCursors && keepsClaims) return "node: the tail is cut, no promise is lost";
@@ -122,6 +123,12 @@ export class Bench {
       ? "node: stopped by the ledger's first answer"
       : `! a journal that lost promises is served: ${String(failure)}`;
   }
+}
+
+/** A journal that was cut says less, and what its node then burns; it never says anything else. */
+function isPrefix(records: readonly string[], of: readonly string[]): boolean {
+  const burned = records.findLastIndex((record) => !record.startsWith('{"type":"burn"'));
+  return records.every((record, i) => record === of[i] || i > burned);
 }
 
 /** Any error of another kind is a violation, and so is a refusal that does not say what is refused. */

@@ -3,7 +3,7 @@
  * that two readings can be told apart; or it refuses.
  */
 
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { machineClock } from "../../../apps/access-node/clock.ts";
 import { Opener } from "../../../apps/access-node/open.ts";
 import { openShard } from "../../../apps/access-node/open-shard.ts";
@@ -11,6 +11,7 @@ import { verifyMint } from "../../../apps/access-node/verified-mint.ts";
 import { openBooks } from "../../../apps/credit-worker/books.ts";
 import { systemClock } from "../../../apps/credit-worker/clock.ts";
 import type { HongbaoError } from "../../../core/format/error.ts";
+import { openJournalReader } from "../../../core/store/journal-reader.ts";
 import { readLedger } from "../../../core/store/ledger-reader.ts";
 import { reconcile } from "../../reconcile/reconcile.ts";
 import type { ReconcileReport } from "../../reconcile/report.ts";
@@ -31,6 +32,8 @@ export interface NodeReading {
   readonly claimed: readonly number[];
   /** packet and cents of each prize, as the node shows them again */
   readonly shown: readonly unknown[];
+  /** Every fact of the journal, as texts; what was synced when is none. */
+  readonly records: readonly string[];
   /** Everything, as one text. */
   readonly text: string;
 }
@@ -42,6 +45,7 @@ export async function readAsNode(scene: Scene): Promise<NodeReading> {
     throw error;
   };
   const clock = { ...machineClock, wallMs: () => SHOW_MS };
+  let reading: Omit<NodeReading, "records">;
   const opened = await openShard(
     { roots, campaign, shard: 0, openNow: true },
     { clock, dice: () => 0, random: randomBytes, onFailure },
@@ -67,18 +71,38 @@ export async function readAsNode(scene: Scene): Promise<NodeReading> {
     const opener = new Opener(shard);
     const shown = [];
     for (const prize of scene.prizes) shown.push(await opener.open(prize));
-    return { cursors, claimed, shown, text: JSON.stringify({ ...state, shown }) };
+    reading = { cursors, claimed, shown, text: JSON.stringify({ ...state, shown }) };
   } finally {
     await opened.shard.journal.close();
     await opened.release();
   }
+  const records = await recordsIn(opened.epochDir.node(0));
+  return { ...reading, records, text: JSON.stringify([reading.text, records]) };
 }
 
-/** A node's own look at what it was given: every block of the seed file. */
+async function recordsIn(dir: string): Promise<string[]> {
+  const reader = await openJournalReader(dir);
+  try {
+    const records = [];
+    for await (const { frame } of reader.entries())
+      if (frame.type !== "durable") records.push(JSON.stringify(frame));
+    return records;
+  } finally {
+    await reader.close();
+  }
+}
+
+/** A node's own look at what it was given: every record of the seed file, as it would be handed out. */
 export async function readAsVerifier({ roots, campaign }: Minted): Promise<string> {
   const mint = await verifyMint({ roots, campaign, shard: 0, openNow: true });
-  await mint.seeds.close();
-  return JSON.stringify([mint.manifest, mint.seeds.layout]);
+  const hash = createHash("sha256");
+  try {
+    for (const lane of mint.seeds.layout.lanes)
+      for (let block = 0; block < lane.blocks; block++) hash.update(await mint.seeds.readBlock(lane, block));
+  } finally {
+    await mint.seeds.close();
+  }
+  return JSON.stringify([mint.manifest, mint.seeds.layout, hash.digest("hex")]);
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -48,6 +49,8 @@ export class Scene {
   private readonly originals: ReadonlyMap<string, Buffer>;
   /** What the programs write when they open the scene, or may leave there. */
   private readonly volatile: readonly string[];
+  /** Change time of each file that was put back, in nanoseconds. */
+  private readonly putBackAt = new Map<string, bigint>();
   private spoiled: { readonly path: string; readonly bytes: Uint8Array } | undefined;
 
   private constructor(
@@ -93,6 +96,8 @@ export class Scene {
 
   spoil(path: string, bytes: Uint8Array): void {
     this.spoiled = { path, bytes };
+    // Two writes within one tick of the clock may bear the same time.
+    this.putBackAt.delete(path);
     rmSync(path, { force: true });
     writeFileSync(path, bytes);
   }
@@ -115,10 +120,16 @@ export class Scene {
     this.mints.remove();
   }
 
+  /** Writes only what is not there as it was put there. */
   private putBack(path: string): void {
+    const found = statSync(path, { bigint: true, throwIfNoEntry: false });
     const original = this.originals.get(path);
+    if (found === undefined && original === undefined) return;
+    if (found !== undefined && found.ctimeNs === this.putBackAt.get(path)) return;
     rmSync(path, { force: true });
-    if (original !== undefined) writeFileSync(path, original, { mode: 0o600 });
+    if (original === undefined) return;
+    writeFileSync(path, original, { mode: 0o600 });
+    this.putBackAt.set(path, statSync(path, { bigint: true }).ctimeNs);
   }
 }
 

@@ -7,10 +7,10 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { all, bitFlips, type Damages, truncations } from "../damage/damages.ts";
 import { HalfMinted } from "../damage/half-minted.ts";
-import { Bench, refusedOr } from "../damage/judges.ts";
+import { Bench, type Judge, refusedOr } from "../damage/judges.ts";
 import { Scene } from "../damage/scene.ts";
 import { type Target, targetsOf } from "../damage/targets.ts";
-import { type Experiment, Violations } from "../experiment.ts";
+import { type Experiment, type Outcome, Violations } from "../experiment.ts";
 import { type SeededRandom, seededRandom } from "../random.ts";
 
 /** A resumed mint starts a thread: of its files only so many damages are tried for each that is tried elsewhere. */
@@ -21,52 +21,85 @@ const NOTE_EVERY = 20_000;
 export const experiment: Experiment = {
   claim:
     "a damaged file is refused by name or changes nothing: never another amount, never a second hand-out",
-  trials: { unit: "damages", short: 3_000, full: 1_000_000 },
+  trials: { unit: "damages", short: 2_000, full: 252_000 },
   run: async ({ trials, seed, note }) => {
-    const violations = new Violations();
-    const random = seededRandom(seed);
     const dir = mkdtempSync(join(tmpdir(), "hongbao-half-"));
-    const verdicts = new Map<string, number>();
-    const damaged: Record<string, number> = {};
-    let done = 0;
-    const count = (what: string, damage: string, verdict: string) => {
-      if (verdict.startsWith("!")) violations.add(`${what}, ${damage}: ${verdict}`);
-      else verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1);
-    };
-    const tried = (what: string) => {
-      damaged[what] = (damaged[what] ?? 0) + 1;
-      if (++done % NOTE_EVERY === 0) note(`${done} damages, now ${what}`);
-    };
     const scene = await Scene.play();
     try {
+      const wreckage = new Wreckage(seededRandom(seed), note);
       const bench = await Bench.of(scene);
-      for (const target of await targetsOf(bench))
-        for (const damage of chosen(target.damages, Math.ceil(trials * target.share), random)) {
-          scene.restore();
-          scene.spoil(target.path, damage.bytes);
-          for (const judge of target.judges) {
-            count(target.name, damage.what, await judge());
-            scene.restoreBesideDamage();
-          }
-          tried(target.name);
-        }
-      const half = await HalfMinted.make(join(dir, "half"));
-      const share = Math.min(MINT_DAMAGES_MAX, Math.ceil(trials * SHARE_OF_MINT));
-      for (const path of half.paths)
-        for (const damage of chosen(mintDamages(half, path), Math.ceil(share / half.paths.length), random)) {
-          half.restore();
-          half.spoil(path, damage.bytes);
-          count(basename(path), damage.what, await resumeVerdict(half, path));
-          tried(`half minted: ${basename(path)}`);
-        }
-      const figures = { damaged, verdicts: Object.fromEntries([...verdicts].sort()) };
-      return { trials: done, violations, figures };
+      for (const target of await targetsOf(bench)) await wreckage.damage(bench, target, trials);
+      await wreckage.damageMint(await HalfMinted.make(join(dir, "half")), trials);
+      return wreckage.outcome();
     } finally {
       scene.remove();
       rmSync(dir, { recursive: true, force: true });
     }
   },
 };
+
+class Wreckage {
+  private readonly random: SeededRandom;
+  private readonly note: (text: string) => void;
+  private readonly violations = new Violations();
+  /** How often each file was damaged, and how often that ended in what. */
+  private readonly damaged: Record<string, number> = {};
+  private readonly verdicts: Record<string, number> = {};
+  private done = 0;
+
+  constructor(random: SeededRandom, note: (text: string) => void) {
+    this.random = random;
+    this.note = note;
+  }
+
+  async damage({ scene }: Bench, target: Target, trials: number): Promise<void> {
+    for (const damage of chosen(target.damages, Math.ceil(trials * target.share), this.random)) {
+      scene.restore();
+      scene.spoil(target.path, damage.bytes);
+      for (const judge of judgesOf(target, this.done)) {
+        this.judged(target.name, damage.what, await judge());
+        scene.restoreBesideDamage();
+      }
+      this.tried(target.name);
+    }
+    scene.restore();
+  }
+
+  /** Each file of a half-minted epoch in turn. */
+  async damageMint(half: HalfMinted, trials: number): Promise<void> {
+    const wanted = Math.min(MINT_DAMAGES_MAX, Math.ceil(trials * SHARE_OF_MINT));
+    for (const path of half.paths)
+      for (const damage of chosen(
+        mintDamages(half, path),
+        Math.ceil(wanted / half.paths.length),
+        this.random,
+      )) {
+        half.restore();
+        half.spoil(path, damage.bytes);
+        this.judged(basename(path), damage.what, await resumeVerdict(half, path));
+        this.tried(`half minted: ${basename(path)}`);
+      }
+  }
+
+  outcome(): Outcome {
+    const verdicts = Object.fromEntries(Object.entries(this.verdicts).sort());
+    return {
+      trials: this.done,
+      violations: this.violations,
+      figures: { damaged: this.damaged, verdicts },
+    };
+  }
+
+  private judged(name: string, what: string, verdict: string): void {
+    if (verdict.startsWith("!")) this.violations.add(`${name}, ${what}: ${verdict}`);
+    else this.verdicts[verdict] = (this.verdicts[verdict] ?? 0) + 1;
+  }
+
+  private tried(name: string): void {
+    this.damaged[name] = (this.damaged[name] ?? 0) + 1;
+    if (++this.done % NOTE_EVERY === 0) this.note(`${this.done} damages, now ${name}`);
+  }
+}
 
 /** All of them if that many are wanted, else some. */
 function* chosen(
@@ -76,6 +109,10 @@ function* chosen(
 ): Generator<ReturnType<Target["damages"]["make"]>> {
   if (wanted >= damages.count) for (let i = 0; i < damages.count; i++) yield damages.make(i);
   else for (let i = 0; i < wanted; i++) yield damages.make(random.below(damages.count));
+}
+
+function judgesOf({ judges, sometimes = [] }: Target, done: number): readonly Judge[] {
+  return done % 4 === 0 ? [...judges, ...sometimes] : judges;
 }
 
 function mintDamages(half: HalfMinted, path: string): Damages {

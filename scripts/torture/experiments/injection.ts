@@ -10,10 +10,14 @@ import { QueueHand } from "../forgery/queue-hand.ts";
 import { QueueTap } from "../forgery/queue-tap.ts";
 import { SmallShow } from "../forgery/small-show.ts";
 import { type SeededRandom, seededRandom } from "../random.ts";
+import { until } from "../stage/until.ts";
 
 const ROUNDS_MAX = 10;
-const TRIALS_PER_ROUND = 1_500;
+const TRIALS_PER_ROUND = 2_000;
 const WINNERS_PER_ROUND = 8;
+const SENT_MS_MAX = 30_000;
+/** How long a node is watched for what it must never do. */
+const BELIEF_MS_MAX = 700;
 /** Fields that a job of BullMQ has, bent: what is not JSON breaks its reader, not only ours. */
 const PLANTS: readonly Readonly<Record<string, string>>[] = [
   {},
@@ -26,7 +30,7 @@ const PLANTS: readonly Readonly<Record<string, string>>[] = [
 export const experiment: Experiment = {
   claim:
     "claims and acknowledgements put into Redis by hand have no effect, and honest ones are still credited",
-  trials: { unit: "jobs and events put in by hand", short: 3_000, full: 100_000 },
+  trials: { unit: "jobs and events put in by hand", short: 2_000, full: 100_000 },
   run: async ({ trials, seed, note }) => {
     const violations = new Violations();
     const show = await SmallShow.start(1_000, violations);
@@ -38,6 +42,7 @@ export const experiment: Experiment = {
       const rounds = Math.min(ROUNDS_MAX, Math.ceil(trials / TRIALS_PER_ROUND));
       for (let round = 0; round < rounds; round++) {
         await injection.round(Math.ceil(trials / rounds));
+        await injection.deceive(tap);
         note(`round ${round + 1} of ${rounds}`);
       }
       return await injection.outcome();
@@ -103,6 +108,29 @@ class Injection {
     this.violations.expect(this.show.rows("rejection").length === 0, "the ledger holds a rejection");
   }
 
+  /** The worker stands still, claims are on their way, and somebody else answers for it. */
+  async deceive(tap: QueueTap): Promise<void> {
+    const { papers } = this;
+    if (papers === undefined) throw new Error("nothing was listened to");
+    process.kill(this.show.worker.pid, "SIGSTOP");
+    try {
+      const known = new Set(tap.jobs.map(({ batch }) => batch));
+      const fresh = () => tap.jobs.map(({ batch }) => batch).filter((batch) => !known.has(batch));
+      await this.show.win(WINNERS_PER_ROUND);
+      await until(() => fresh().some((batch) => papers.hasClaims(batch)), SENT_MS_MAX);
+      const before = await this.positions();
+      const answers = fresh().flatMap((batch) => papers.answersTo(batch));
+      await this.hand.tell(answers);
+      for (const _ of answers) this.count("event: an answer under another key");
+      const isDeceived = async () => (await this.positions()).length > before.length;
+      const believed = await until(isDeceived, BELIEF_MS_MAX).catch(() => false);
+      this.violations.expect(!believed, "the node believed an answer that no worker gave");
+    } finally {
+      process.kill(this.show.worker.pid, "SIGCONT");
+    }
+    await this.show.settled();
+  }
+
   async outcome(): Promise<Outcome> {
     await this.show.drained();
     await this.show.stop();
@@ -129,16 +157,16 @@ class Injection {
     const [ledger] = this.show.rows("ledger") as { ledger_id: Buffer }[];
     const [journal] = this.show.rows("journal") as { settled_up_to: number }[];
     let last = 0;
-    for (const frame of await this.show.frames()) {
-      if (frame.type !== "acknowledged") continue;
-      const isOurs = ledger?.ledger_id.equals(frame.ledgerId) === true;
-      const isForward = frame.upTo >= last && frame.upTo <= (journal?.settled_up_to ?? 0);
-      this.violations.expect(
-        isOurs && isForward,
-        `the node believed in position ${frame.upTo} behind ${last}`,
-      );
-      last = frame.upTo;
+    for (const { ledgerId, upTo } of await this.positions()) {
+      const isOurs = ledger?.ledger_id.equals(ledgerId) === true;
+      const isForward = upTo >= last && upTo <= (journal?.settled_up_to ?? 0);
+      this.violations.expect(isOurs && isForward, `the node believed in position ${upTo} behind ${last}`);
+      last = upTo;
     }
+  }
+
+  private async positions() {
+    return (await this.show.frames()).filter((frame) => frame.type === "acknowledged");
   }
 
   private count(kind: string): void {

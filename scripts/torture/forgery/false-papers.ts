@@ -4,6 +4,7 @@
  */
 import {
   type Acknowledgement,
+  batchHash,
   type ClaimBatch,
   decodeAck,
   decodeBatch,
@@ -80,6 +81,23 @@ export class FalsePapers {
       }),
     ]);
     return make();
+  }
+
+  /** Whether a batch that was heard carries claims: others only ask which ledger is there. */
+  hasClaims(batch: string): boolean {
+    return (decodeBatch(this.heard.wireKey, bytes(batch))?.claims.length ?? 0) > 0;
+  }
+
+  /** Everything that the node waits to hear about a batch on its way, under every key but the right one. */
+  answersTo(batch: string): string[] {
+    const sent = decodeBatch(this.heard.wireKey, bytes(batch));
+    if (sent === undefined) return [];
+    const { forLedger: ledgerId, to: settledUpTo } = sent;
+    const hash = batchHash(bytes(batch));
+    const ack = { ...sent, ledgerId, settledUpTo, batchHash: hash, standing: "own-journal" as const };
+    return [...this.heard.wrongKeys, new Uint8Array(32)].map((key) =>
+      JSON.stringify(text(encodeAck(key, ack))),
+    );
   }
 
   private everythingSettled(key: Uint8Array): string {

@@ -5,7 +5,7 @@
 import { pino } from "pino";
 import { type Books, openBooks } from "../../../apps/credit-worker/books.ts";
 import { systemClock } from "../../../apps/credit-worker/clock.ts";
-import { Crediting } from "../../../apps/credit-worker/credit.ts";
+import { type CreditAnswer, Crediting } from "../../../apps/credit-worker/credit.ts";
 import { Pace } from "../../../apps/credit-worker/pace.ts";
 import type { BatchProducer } from "../../../core/store/queue.ts";
 import type { Minted } from "../stage/minted.ts";
@@ -15,6 +15,8 @@ export class Settlement {
   readonly crediting: Crediting;
   /** Self-made tokens that the log has raised an alarm about. */
   alarmed = 0;
+  /** The ledger cannot go on: a real worker would have stopped. */
+  failure: unknown;
 
   private constructor(books: Books) {
     this.books = books;
@@ -29,12 +31,22 @@ export class Settlement {
     return new Settlement(await openBooks({ roots: minted.roots, campaign: minted.campaign, epoch }, clock));
   }
 
+  /** @returns undefined if it failed */
+  async credit(batch: Uint8Array): Promise<CreditAnswer | undefined> {
+    try {
+      return await this.crediting.credit(batch);
+    } catch (error) {
+      this.failure = error;
+      return undefined;
+    }
+  }
+
   /** @param ack what the node does with an answer */
   transport(ack: (bytes: Uint8Array) => void): BatchProducer {
     return {
       send: async (_jobId, batch) => {
-        const answer = await this.crediting.credit(batch);
-        if (answer.outcome !== "dropped") ack(answer.ack);
+        const answer = await this.credit(batch);
+        if (answer !== undefined && answer.outcome !== "dropped") ack(answer.ack);
       },
       depth: async () => 0,
       connected: true,

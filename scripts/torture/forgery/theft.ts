@@ -94,7 +94,9 @@ export class Theft {
   async deliver(): Promise<void> {
     const { forwarder } = this.node;
     forwarder.start(this.settlement.transport((ack) => forwarder.acknowledge(ack)));
-    await until(() => forwarder.lagBytes === 0, DELIVERY_MS_MAX);
+    const { settlement } = this;
+    await until(() => forwarder.lagBytes === 0 || settlement.failure !== undefined, DELIVERY_MS_MAX);
+    this.violations.expect(settlement.failure === undefined, `crediting failed: ${settlement.failure}`);
   }
 
   /** Self-made tokens in self-made batches, in the name of the node's own journal, for the right ledger. */
@@ -165,8 +167,11 @@ export class Theft {
     const ledgerId = this.settlement.books.ledger.pin.ledgerId;
     for (let at = 0; at < claims.length; at += BATCH) {
       const batch = this.thief.batch(range, ledgerId, claims.slice(at, at + BATCH));
-      const { outcome } = await this.settlement.crediting.credit(batch);
-      this.violations.expect(outcome === "acknowledged", `a well-formed batch was ${outcome}`);
+      const answer = await this.settlement.credit(batch);
+      this.violations.expect(
+        answer?.outcome === "acknowledged",
+        `a well-formed batch was ${answer?.outcome ?? `not credited: ${this.settlement.failure}`}`,
+      );
     }
   }
 
