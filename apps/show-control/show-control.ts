@@ -122,10 +122,10 @@ function versionIn(status: unknown): number {
   return Number.isSafeInteger(said) ? Number(said) : 0;
 }
 
+/** @returns milliseconds since 1970, or NaN from a node that does not say */
 function timeIn(status: unknown): number {
-  const said =
-    typeof status === "object" && status !== null && "serverTime" in status ? status.serverTime : 0;
-  return Date.parse(String(said));
+  const isSaid = typeof status === "object" && status !== null && "serverTime" in status;
+  return isSaid ? Date.parse(String(status.serverTime)) : Number.NaN;
 }
 
 async function push(target: ShowTarget, show: Show, text: string): Promise<Pushed> {

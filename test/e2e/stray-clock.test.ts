@@ -59,8 +59,10 @@ describe("a node whose clock is wrong", () => {
     }
   });
 
-  it("is not named if it is right", async () => {
+  it("is not named if it is right, or does not answer", async () => {
     const url = await start(0);
+    const silent = await hongbao(["show", "status", "--node", url, "--node", "http://127.0.0.1:9"], env);
+    expect(silent.stderr).not.toContain("the clock of");
     expect(await hongbao(["show", "status", "--node", url], env)).toMatchObject({ code: 0, stderr: "" });
   });
 });
