@@ -54,6 +54,8 @@ export interface Account {
   readonly unexpected: number;
   readonly recovered: number;
   readonly waiting: number;
+  /** Jobs in the queue that no node of this mint has sent. */
+  readonly foreignJobs: number;
   readonly cents: { readonly acknowledged: number; readonly credited: number; readonly escrow: number };
   readonly states: Readonly<Record<State, Readonly<Amount>>>;
   /** The first broken promises of each class, in words. */
@@ -82,6 +84,7 @@ export async function check(evidence: Evidence): Promise<Account> {
     unexpected: faults.count("unexpected"),
     recovered,
     waiting,
+    foreignJobs: queued.foreign,
     cents: {
       acknowledged: seen.acknowledgedCents,
       credited: credits.creditedCents,

@@ -19,7 +19,7 @@ const SITES = 2;
 const CLAIMS_PER_SHARD_MAX = 25_000;
 const SHARDS_PER_SITE_MIN = 2;
 const GUESTS_AT_ONCE = 96;
-const CLAIM_MS_MAX = 120_000;
+const CLAIM_MS_MAX = 300_000;
 const TARGETS = ["node", "worker", "node", "redis", "generator"] as const;
 type Target = (typeof TARGETS)[number];
 

@@ -94,9 +94,9 @@ describe("lost", () => {
   it("but not while its claim waits in the queue, in a batch that is authentic", async () => {
     world.sql(forget);
     const batch = batchOf(3);
-    expect(await world.check({ queued: [batch] })).toMatchObject({ lost: 0, waiting: 1 });
+    expect(await world.check({ queued: [batch] })).toMatchObject({ lost: 0, waiting: 1, foreignJobs: 0 });
     batch[batch.length - 1] = (batch.at(-1) ?? 0) ^ 1;
-    expect(await world.check({ queued: [batch] })).toMatchObject({ lost: 1, waiting: 0 });
+    expect(await world.check({ queued: [batch] })).toMatchObject({ lost: 1, waiting: 0, foreignJobs: 1 });
   });
 
   it("but not if it was refused because its user had its share", async () => {
@@ -258,6 +258,39 @@ describe("unexpected", () => {
     bytes[200] = (bytes[200] ?? 0) ^ 1;
     writeFileSync(path, bytes);
     await named(/is damaged at byte/);
+  });
+
+  it("a packet that the journal hands out again: from its old place, and to somebody else", async () => {
+    await world.append((issue) => ({ ...issue, user: "eve" }));
+    await named(/lane \d goes on at \d+, not at \d+/);
+    await named(/^duplicated: the journal hands packet 1-0-\d+ out again, to eve/);
+  });
+
+  it("a packet that is handed out without a lease, and one where another lies", async () => {
+    await world.append((issue) => ({ ...issue, position: issue.position + 1 }));
+    await named(/is handed out without a lease/);
+    await named(/packet \d+ is handed out where 1-0-\d+ lies/);
+  });
+
+  it("a claim of somebody else, and a second one", async () => {
+    const token = decodeToken(String(line(5).token));
+    if (token === undefined) throw new Error("a token");
+    await world.append(({ serial }) => ({
+      type: "claim",
+      serial,
+      token,
+      user: "eve",
+      device: "phone",
+      atMs: 1,
+    }));
+    await named(/packet 1-0-\d+ is claimed by another: eve/);
+    await named(/packet 1-0-\d+ is claimed twice/);
+  });
+
+  it("more burned at one start than one lease, and a packet that was handed out", async () => {
+    await world.append(({ lane }) => ({ type: "burn", lane, from: 0, to: 300 }));
+    await named(/one start burned 300 packets/);
+    await named(/is burned, but was not in stock/);
   });
 
   it("seeds that do not open", async () => {

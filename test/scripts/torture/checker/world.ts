@@ -8,7 +8,9 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import pino from "pino";
 import { replayJournals } from "../../../../apps/credit-worker/replay.ts";
+import type { Frame } from "../../../../core/format/frame.ts";
 import { CampaignDir, type EpochDir, type Roots } from "../../../../core/store/campaign-dir.ts";
+import { Journal } from "../../../../core/store/journal.ts";
 import { type Account, check, type Evidence } from "../../../../scripts/torture/checker/check.ts";
 import { formatObservation, type Observation } from "../../../../scripts/torture/checker/observation.ts";
 import { type Minted, mint } from "../../../../scripts/torture/stage/minted.ts";
@@ -18,6 +20,8 @@ import { type Served, serve } from "../../../apps/access-node/served.ts";
 type Changeable<T> = { -readonly [K in keyof T]: T[K] };
 export type Line = Changeable<Observation>;
 
+type Issue = Extract<Frame, { type: "issue" }>;
+
 export const CAMPAIGN = "gala-test";
 
 export interface World {
@@ -26,6 +30,8 @@ export interface World {
   /** What clients saw, in order: three users, a shake and an open each. */
   readonly seen: Line[];
   check(more?: Partial<Evidence>): Promise<Account>;
+  /** Appends a frame to the journal that is made from its last hand-out. */
+  append(frame: (last: Issue) => Frame): Promise<void>;
   /** What a database administrator could do. */
   sql(statements: string): void;
   remove(): void;
@@ -66,6 +72,19 @@ function copyOf(minted: Minted, seen: readonly Line[]): World {
     check: (more) => {
       writeFileSync(observations, lines.map((line) => formatObservation(line)).join(""));
       return check({ files: filesOf(epochDir), observations, nodeKills: () => 1, ...more });
+    },
+    append: async (frame) => {
+      const onFailure = (error: Error) => {
+        throw error;
+      };
+      let last: Issue | undefined;
+      const keep = ({ frame: read }: { frame: Frame }) => {
+        if (read.type === "issue") last = read;
+      };
+      const journal = await Journal.recover(epochDir.node(0), keep, { onFailure });
+      if (last === undefined) throw new Error("nothing was handed out");
+      journal.append(frame(last));
+      await journal.close();
     },
     sql: (statements) => {
       const db = new Database(epochDir.of.ledger);
