@@ -45,7 +45,6 @@ export async function readAsNode(scene: Scene): Promise<NodeReading> {
     throw error;
   };
   const clock = { ...machineClock, wallMs: () => SHOW_MS };
-  let reading: Omit<NodeReading, "records">;
   const opened = await openShard(
     { roots, campaign, shard: 0, openNow: true },
     { clock, dice: () => 0, random: randomBytes, onFailure },
@@ -68,16 +67,17 @@ export async function readAsNode(scene: Scene): Promise<NodeReading> {
       manifest: shard.manifest,
       expiresAtMs: shard.expiresAtMs,
     };
+    await shard.journal.written(shard.journal.appendedOffset);
+    const records = await recordsIn(opened.epochDir.node(0));
+    // Behind the records: what was lost with a journal's end is opened, and claimed, once more.
     const opener = new Opener(shard);
     const shown = [];
     for (const prize of scene.prizes) shown.push(await opener.open(prize));
-    reading = { cursors, claimed, shown, text: JSON.stringify({ ...state, shown }) };
+    return { cursors, claimed, shown, records, text: JSON.stringify([state, records, shown]) };
   } finally {
     await opened.shard.journal.close();
     await opened.release();
   }
-  const records = await recordsIn(opened.epochDir.node(0));
-  return { ...reading, records, text: JSON.stringify([reading.text, records]) };
 }
 
 async function recordsIn(dir: string): Promise<string[]> {
