@@ -58,20 +58,30 @@ export async function replace(
   await syncDirectory(dirname(path), disk);
 }
 
-/** Creates a directory and its parents, each made durable in the one above it. */
+/** Creates a directory and its parents, each made durable in the one above it, also if it is there already. */
 export async function makeDirectory(path: string, mode = 0o755, disk: Disk = machineDisk): Promise<void> {
-  if (await isDirectory(path, disk)) return;
   const parent = dirname(path);
+  if (await isDirectory(path, disk)) return await syncEntries(parent, disk);
   // Not by mkdir's `recursive`: it never returns where the parent is there and takes no entry (Linux's /proc).
   if (parent !== path) await makeDirectory(parent, mode, disk);
   try {
     await disk.makeDirectory(path, mode);
   } catch (cause) {
     // Another process may have been faster.
-    if (systemCode(cause) === "EEXIST" && (await isDirectory(path, disk))) return;
-    throw cause;
+    if (systemCode(cause) !== "EEXIST" || !(await isDirectory(path, disk))) throw cause;
   }
+  // If we die here, the directory may be lost with the power, and whoever finds it before that comes by again.
   await syncDirectory(parent, disk);
+}
+
+/** Of a directory that we may not have made: where we may not read or sync, we have made nothing. */
+async function syncEntries(path: string, disk: Disk): Promise<void> {
+  try {
+    await syncDirectory(path, disk);
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (code !== "EACCES" && code !== "EINVAL") throw cause;
+  }
 }
 
 async function isDirectory(path: string, disk: Disk): Promise<boolean> {

@@ -70,7 +70,7 @@ export class SimulatedDisk implements Disk {
   }
 
   /** Another process of the same machine. */
-  process(options: DiskOptions = this.self.options): SimulatedDisk {
+  process(options: DiskOptions = {}): SimulatedDisk {
     return new SimulatedDisk(options, this.storage);
   }
 
