@@ -1,0 +1,57 @@
+/**
+ * A short life by the book, and every crash of it: at each moment each write that is open torn at each byte, each
+ * name there or not. What chance might leave out for ever, this meets each time.
+ */
+import type { SimulatedDisk } from "../simulated-disk/simulated-disk.ts";
+import type { Life } from "./life.ts";
+import { type Attack, begin, recover } from "./power-loss.ts";
+import { Witness } from "./witness.ts";
+
+/** A few frames fill a segment. */
+const SCRIPT_SEGMENT_BYTES = 500;
+
+/** Two lives on one disk: everything that a node writes, at least once. */
+async function playScript(life: Life): Promise<void> {
+  const ann = await life.shake("ann", "key-1");
+  if (ann) await life.open(ann);
+  const [bob, cid] = await Promise.all([life.shake("bob"), life.shake("cid", "key-2")]);
+  await Promise.all([bob, cid].map(async (packet) => packet && (await life.open(packet))));
+  life.noteAcknowledged();
+  await life.push(life.witness.version + 1);
+  for (const user of ["dan", "eve", "fay"]) {
+    const packet = await life.shake(user);
+    if (packet) await life.open(packet);
+  }
+  await life.shake("ann", "key-1");
+}
+
+/** @param trials crash states: evenly taken from all, if there are more */
+export async function crashScript(attack: Attack, trials: number): Promise<void> {
+  const { disk, witness } = await playTwice(attack);
+  const all = Array.from({ length: disk.moment + 1 }, (_, moment) => disk.everyPowerLoss(moment).length);
+  const total = all.reduce((sum, fates) => sum + fates, 0);
+  const stride = Math.max(1, total / trials);
+  let next = stride / 2;
+  let seen = 0;
+  for (let moment = 0; moment <= disk.moment; moment++) {
+    for (const fate of disk.everyPowerLoss(moment)) {
+      if (seen++ < next) continue;
+      next += stride;
+      await recover(disk.afterPowerLoss(fate, moment), witness.until(moment), SCRIPT_SEGMENT_BYTES, attack);
+    }
+  }
+}
+
+/** One life that is killed, and one on what it left, stopped. */
+async function playTwice(attack: Attack): Promise<{ disk: SimulatedDisk; witness: Witness }> {
+  const witness = new Witness();
+  const first = attack.minted.disk.copy();
+  for (const disk of [first, first.process()]) {
+    const life = await begin(disk, witness, SCRIPT_SEGMENT_BYTES, attack);
+    if (life === undefined) continue;
+    await playScript(life);
+    if (disk !== first) await life.stop();
+    disk.kill();
+  }
+  return { disk: first, witness };
+}
