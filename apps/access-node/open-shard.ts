@@ -10,6 +10,7 @@ import { openNowShow } from "../../core/format/show.ts";
 import { campaignTag } from "../../core/format/token.ts";
 import type { EpochDir, Roots } from "../../core/store/campaign-dir.ts";
 import type { Disk } from "../../core/store/disk.ts";
+import { syncDirectory } from "../../core/store/durable.ts";
 import { Journal } from "../../core/store/journal.ts";
 import { takeLock } from "../../core/store/lock.ts";
 import type { SeedReader } from "../../core/store/seed-reader.ts";
@@ -67,6 +68,8 @@ export async function openShard(options: ShardOptions, world: ShardWorld): Promi
     lock.release();
   };
   try {
+    // A process that was killed may have left names here (a segment, a show config) that only the page cache holds.
+    await syncDirectory(dir, epochDir.disk);
     await takeOwnership(epochDir, options.shard, campaignTag(manifest.campaign), world.random);
     const { shard, burnedNow } = await assemble(options, mint, world);
     return { shard, epochDir, burnedNow, release };
