@@ -4,22 +4,17 @@
  * prefix of ranges that the ledger acknowledged. The queue's own "accepted" moves nothing; whatever stays
  * unacknowledged is sent again.
  *
- * Claims are sent to one ledger by name, never to whoever reads the queue. Which one, the node asks before it
- * sends any, and again every minute: another one than before means that the ledger was lost, and everything is
- * sent again to the new one. Two that both answer would both pay: nothing more is sent until somebody has stopped
- * one of them and started the node again. The answer also tells what the ledger holds of this journal: less than
- * it acknowledged means an older copy of the ledger, more than the journal has an older copy of the journal, and
- * another journal that somebody else serves this shard.
+ * Claims are sent to one ledger by name, never to whoever reads the queue. Which one, and what it holds of this
+ * journal, the node asks before it sends any, and again every minute (see ledger-witness.ts).
  */
-import { ID_BYTES } from "../../core/format/claim.ts";
-import { type Acknowledgement, decodeAck } from "../../core/format/claim-batch.ts";
-import { HongbaoError } from "../../core/format/error.ts";
+import { decodeAck } from "../../core/format/claim-batch.ts";
 import type { Frame } from "../../core/format/frame.ts";
 import type { Journal } from "../../core/store/journal.ts";
 import type { JournalReader } from "../../core/store/journal-reader.ts";
 import type { BatchProducer } from "../../core/store/queue.ts";
 import type { Clock } from "./clock.ts";
-import { BATCH_CLAIMS, collectClaims, type Shipment, sealQuestion, sealShipment } from "./shipment.ts";
+import { LedgerWitness } from "./ledger-witness.ts";
+import { BATCH_CLAIMS, collectClaims, type Shipment, sealShipment } from "./shipment.ts";
 
 const WINDOW_BATCHES = 16;
 /** Claims of this long share a batch. */
@@ -28,8 +23,6 @@ const RESEND_MS = 5_000;
 const RETRY_MS = 1_000;
 const IDLE_MS_MAX = 1_000;
 const ASK_AGAIN_MS = 60_000;
-/** Answers that must agree before a ledger is believed in: several workers take turns at a queue. */
-const ANSWERS = 8;
 
 export interface ForwarderOptions {
   readonly journal: Journal;
@@ -50,16 +43,10 @@ export interface ForwarderOptions {
 
 export class Forwarder {
   private readonly options: ForwarderOptions;
-  private ledgerId: Buffer | undefined;
+  private readonly witness: LedgerWitness;
   private position: number;
   private window: Shipment[] = [];
-  private question: Shipment | undefined;
-  /** Answers to the questions of this round. */
-  private answers: Acknowledgement[] = [];
-  /** Ledgers that this process has sent claims to and left, hex. */
-  private readonly left = new Set<string>();
   private askAtMs = 0;
-  private split = false;
   private stopping = false;
   private running: Promise<void> | undefined;
   /** Durable offset up to which the journal was last looked at. */
@@ -70,7 +57,7 @@ export class Forwarder {
 
   constructor(options: ForwarderOptions) {
     this.options = options;
-    this.ledgerId = options.acknowledged?.ledgerId;
+    this.witness = new LedgerWitness(options, options.acknowledged?.ledgerId);
     this.position = options.acknowledged?.upTo ?? 0;
   }
 
@@ -96,18 +83,16 @@ export class Forwarder {
 
   /** True once two ledgers answered: nothing is sent any more. */
   get isSplit(): boolean {
-    return this.split;
+    return this.witness.isSplit;
   }
 
   /** Takes an answer from the queue; whatever does not answer one of our batches is ignored. */
   acknowledge(bytes: Uint8Array): void {
     const ack = decodeAck(this.options.wireKey, bytes);
-    const sent = ack && [...this.window, this.question].find((one) => one?.isAnsweredBy(ack));
+    const sent = ack && [...this.window, this.witness.question].find((one) => one?.isAnsweredBy(ack));
     if (ack === undefined || sent === undefined) return;
-    if (sent === this.question) {
-      this.question = undefined;
-      this.answers.push(ack);
-    } else if (sent.forLedger.equals(ack.ledgerId)) {
+    if (sent === this.witness.question) this.witness.hear(ack);
+    else if (sent.forLedger.equals(ack.ledgerId)) {
       sent.acknowledged = true;
       this.advance();
     } else this.askAtMs = 0; // Another ledger took our batch: it credited nothing, and we must know why it is there.
@@ -132,12 +117,13 @@ export class Forwarder {
   }
 
   private note(): void {
-    if (this.stopping || this.ledgerId === undefined) return;
-    this.options.append({ type: "acknowledged", ledgerId: this.ledgerId, upTo: this.position });
+    const { ledgerId } = this.witness;
+    if (this.stopping || ledgerId === undefined) return;
+    this.options.append({ type: "acknowledged", ledgerId, upTo: this.position });
   }
 
   private async run(producer: BatchProducer): Promise<void> {
-    while (!this.stopping && !this.split) {
+    while (!this.stopping && !this.witness.isSplit) {
       const reader = await this.options.journal.reader();
       try {
         await this.forward(reader, producer);
@@ -179,79 +165,31 @@ export class Forwarder {
 
   /** The question may have been answered while it was being sent. */
   private isAsking(): boolean {
-    return this.question !== undefined;
+    return this.witness.question !== undefined;
   }
 
   /** @returns the one ledger that answers, or undefined if there are two or the node stops */
   private async askForLedger(producer: BatchProducer): Promise<Buffer | undefined> {
     const wasContradicted = this.askAtMs === 0 && this.window.length > 0;
-    this.answers = [];
-    while (this.answers.length < ANSWERS && !this.stopping) {
-      const { wireKey, journal, random } = this.options;
-      this.question ??= sealQuestion(wireKey, journal.identity, this.position, random(ID_BYTES));
-      const dueMs = await this.sendDue(producer, [this.question]);
+    this.witness.begin();
+    for (let next = this.ask(); next && !this.stopping; next = this.ask()) {
+      const dueMs = await this.sendDue(producer, [next]);
       if (this.isAsking()) await this.pause(dueMs);
     }
-    this.question = undefined;
     this.askAtMs = this.options.clock.monotonicMs() + ASK_AGAIN_MS;
     if (this.stopping) return undefined;
-    const names = new Set(this.answers.map(({ ledgerId }) => Buffer.from(ledgerId).toString("hex")));
-    const ledgerId = this.believe(names, wasContradicted);
-    if (ledgerId !== undefined) this.hold(this.answers.at(-1));
-    return ledgerId;
-  }
-
-  /** Holds the ledger's word on this journal against the journal. @throws HongbaoError `owned_elsewhere` */
-  private hold(answer: Acknowledgement | undefined): void {
-    if (answer === undefined) return;
-    if (answer.standing === "other-journal")
-      throw new HongbaoError(
-        "owned_elsewhere",
-        "the ledger knows another journal of this shard: another node has served these packets; stop this one, and serve the shard from that journal",
-      );
-    if (answer.settledUpTo > this.options.journal.appendedOffset)
-      throw new HongbaoError(
-        "owned_elsewhere",
-        `the ledger holds claims of this journal up to offset ${answer.settledUpTo}, but it ends at ${this.options.journal.appendedOffset}: this is an older copy; restore the journal itself`,
-      );
-    if (answer.settledUpTo >= this.position) return;
-    this.options.alarm(
-      `the ledger vouches for this journal only up to offset ${answer.settledUpTo}, not ${this.position}: everything behind is sent again`,
-    );
-    this.position = answer.settledUpTo;
-    this.note();
-  }
-
-  private believe(answers: ReadonlySet<string>, wasContradicted: boolean): Buffer | undefined {
-    const known = this.ledgerId?.toString("hex");
-    const [heard] = answers;
-    if (
-      heard === undefined ||
-      answers.size > 1 ||
-      this.left.has(heard) ||
-      (wasContradicted && heard === known)
-    ) {
-      this.split = true;
-      const names = [...new Set([...answers, ...this.left, ...(known === undefined ? [] : [known])])].join(
-        " and ",
-      );
-      this.options.alarm(
-        `two ledgers answer on this queue (${names}): nothing more is sent; stop the wrong credit worker, then start this node again`,
-      );
-      return undefined;
-    }
-    if (heard !== known) {
-      if (known !== undefined) {
-        this.left.add(known);
-        this.options.alarm(
-          `ledger ${known} was replaced by ${heard}: everything is sent again from the beginning`,
-        );
-      }
-      this.ledgerId = Buffer.from(heard, "hex");
-      this.position = 0;
+    const before = this.witness.ledgerId;
+    const from = this.witness.judge(this.position, wasContradicted);
+    if (from === undefined) return undefined;
+    if (from !== this.position || before !== this.witness.ledgerId) {
+      this.position = from;
       this.note();
     }
-    return this.ledgerId;
+    return this.witness.ledgerId;
+  }
+
+  private ask(): Shipment | undefined {
+    return this.witness.ask(this.position);
   }
 
   /** Sends what is due, for the first time or again. @returns milliseconds until the next one is */
