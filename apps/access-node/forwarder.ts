@@ -7,6 +7,7 @@
  * Claims are sent to one ledger by name, never to whoever reads the queue. Which one, and what it holds of this
  * journal, the node asks before it sends any, and again every minute (see ledger-witness.ts).
  */
+import type { Claim } from "../../core/format/claim.ts";
 import { decodeAck } from "../../core/format/claim-batch.ts";
 import type { Frame } from "../../core/format/frame.ts";
 import type { Journal } from "../../core/store/journal.ts";
@@ -16,7 +17,13 @@ import type { Clock } from "./clock.ts";
 import { LedgerWitness } from "./ledger-witness.ts";
 import { BATCH_CLAIMS, collectClaims, type Shipment, sealShipment } from "./shipment.ts";
 
+/** Batches under way at once. */
 const WINDOW_BATCHES = 16;
+/**
+ * How many may wait for the oldest one: a worker that dies keeps its batch for seconds, until BullMQ gives it to
+ * another one, and nobody else shall wait for that.
+ */
+const SPAN_BATCHES = 512;
 /** Claims of this long share a batch. */
 const LINGER_MS = 20;
 const RESEND_MS = 5_000;
@@ -74,7 +81,7 @@ export class Forwarder {
   }
 
   get batchesInFlight(): number {
-    return this.window.length;
+    return this.window.filter((one) => !one.acknowledged).length;
   }
 
   get batchesResent(): number {
@@ -93,8 +100,8 @@ export class Forwarder {
     if (ack === undefined || sent === undefined) return;
     if (sent === this.witness.question) this.witness.hear(ack);
     else if (sent.forLedger.equals(ack.ledgerId)) {
-      sent.acknowledged = true;
-      this.advance();
+      sent.acknowledge();
+      this.advance(sent);
     } else this.askAtMs = 0; // Another ledger took our batch: it credited nothing, and we must know why it is there.
     this.wakeUp();
   }
@@ -106,14 +113,16 @@ export class Forwarder {
   }
 
   /** Moves over the acknowledged prefix. The frame is not synced: losing it only sends batches again. */
-  private advance(): void {
-    let moved = false;
+  private advance(latest: Shipment): void {
+    if (this.window[0] !== latest) return;
     for (let first = this.window[0]; first?.acknowledged; first = this.window[0]) {
       this.position = first.range.to;
       this.window.shift();
-      moved = true;
     }
-    if (moved) this.note();
+    this.note();
+    // What came to the ledger in front of its turn did not move the offset up to which it vouches.
+    const range = { from: latest.range.from, to: this.position, forLedger: latest.forLedger };
+    if (range.to > latest.range.to) this.window.unshift(this.seal(range, []));
   }
 
   private note(): void {
@@ -140,20 +149,28 @@ export class Forwarder {
     this.window = [];
     let from = this.position;
     while (!this.stopping && !this.isTimeToAsk()) {
-      let full = this.window.length >= WINDOW_BATCHES;
+      let full = this.isFull();
       if (!full) {
         this.seenUpTo = this.options.journal.durableOffset;
         const claims = await collectClaims(reader, from, this.seenUpTo);
         if (claims.length > 0) {
           const range = { from, to: reader.offset, forLedger: ledgerId };
-          this.window.push(sealShipment(this.options.wireKey, this.options.journal.identity, range, claims));
+          this.window.push(this.seal(range, claims));
           from = reader.offset;
         }
-        full = claims.length < BATCH_CLAIMS || this.window.length >= WINDOW_BATCHES;
+        full = claims.length < BATCH_CLAIMS || this.isFull();
       }
       const dueMs = await this.sendDue(producer, this.window);
       if (full) await this.pause(dueMs);
     }
+  }
+
+  private isFull(): boolean {
+    return this.batchesInFlight >= WINDOW_BATCHES || this.window.length >= SPAN_BATCHES;
+  }
+
+  private seal(range: Parameters<typeof sealShipment>[2], claims: readonly Claim[]): Shipment {
+    return sealShipment(this.options.wireKey, this.options.journal.identity, range, claims);
   }
 
   /** A batch that another ledger answered makes it urgent; otherwise it is asked in a quiet minute. */
@@ -222,7 +239,7 @@ export class Forwarder {
           callOff();
           resolve();
         };
-        if (!asking && this.window.length < WINDOW_BATCHES)
+        if (!asking && !this.isFull())
           this.options.journal.durablePast(this.seenUpTo).then(() => this.wake(), reject);
       });
     this.woken = false;

@@ -16,12 +16,13 @@ export const BATCH_CLAIMS = 500;
 export class Shipment {
   readonly range: BatchRange;
   readonly forLedger: Buffer;
-  readonly bytes: Buffer;
+  /** What to send; nothing once it was acknowledged, because it may wait long for those in front of it. */
+  bytes: Buffer;
   readonly jobId: string;
   /** Monotonic milliseconds at which it is to be sent, again or for the first time. */
   sendAtMs = 0;
   tries = 0;
-  acknowledged = false;
+  private settled = false;
   private readonly hash: Buffer;
 
   constructor(range: BatchRange, forLedger: Buffer, bytes: Buffer) {
@@ -32,6 +33,15 @@ export class Shipment {
     const journal = Buffer.from(range.journalId).toString("hex").slice(0, 12);
     const ledger = forLedger.toString("hex").slice(0, 8);
     this.jobId = `s${range.shard}-${journal}-${range.from}-${range.to}-${ledger}`;
+  }
+
+  get acknowledged(): boolean {
+    return this.settled;
+  }
+
+  acknowledge(): void {
+    this.settled = true;
+    this.bytes = Buffer.alloc(0);
   }
 
   /** True for an answer to exactly these bytes: an acknowledgement only if it names the ledger they were for. */

@@ -29,6 +29,8 @@ let dir: string;
 let journal: Journal;
 let forwarder: Forwarder;
 let sent: { bytes: Buffer; batch: ClaimBatch }[];
+/** Ranges without a claim that the ledger was told to have. */
+let told: { from: number; to: number }[];
 let claimedUpTo: number;
 let refuse: boolean;
 /** Ledgers that take turns at answering the node's questions. */
@@ -70,6 +72,7 @@ async function start(): Promise<void> {
     options,
   );
   sent = [];
+  told = [];
   claimedUpTo = 0;
   refuse = false;
   nowMs = 0;
@@ -96,7 +99,10 @@ async function start(): Promise<void> {
       const batch = decodeBatch(wireKey, bytes);
       if (batch === undefined) throw new Error("not a batch of this node");
       if (batch.claims.length > 0) sent.push({ bytes: Buffer.from(bytes), batch });
-      else answer(batch, bytes, present[questions++ % present.length] ?? LEDGER);
+      else if (LEDGER.equals(batch.forLedger)) {
+        told.push({ from: batch.from, to: batch.to });
+        answer(batch, bytes, LEDGER);
+      } else answer(batch, bytes, present[questions++ % present.length] ?? LEDGER);
     },
   });
 }
@@ -182,6 +188,31 @@ describe("forwarder (invariant 7)", () => {
     acknowledge(0);
     expect(await acknowledgedUpTo()).toBe(batches()[2]?.batch.to);
     expect(forwarder.lagBytes).toBe(0);
+  });
+
+  it("a batch that is stuck with a dead worker holds up nobody else's", async () => {
+    await claim(0, 40);
+    await vi.waitFor(() => expect(users()).toHaveLength(40), PATIENCE);
+    for (let more = 1; more <= 20; more++) {
+      const before = batches().length;
+      await claim(40 * more, 40);
+      await vi.waitFor(() => expect(users()).toHaveLength(40 * (more + 1)), PATIENCE);
+      for (let i = before; i < batches().length; i++) acknowledge(i);
+    }
+    expect(await acknowledgedUpTo()).toBe(0);
+    expect(forwarder.batchesInFlight).toBe(1);
+  });
+
+  it("answers that come out of order: the ledger is told what it has, and vouches for all of it", async () => {
+    await claim(0, 1500);
+    await vi.waitFor(() => expect(batches()).toHaveLength(3), PATIENCE);
+    acknowledge(2);
+    acknowledge(1);
+    acknowledge(0);
+    const [from, to] = [batches()[0]?.batch.from, batches()[2]?.batch.to];
+    await vi.waitFor(() => expect(told).toEqual([{ from, to }]), PATIENCE);
+    await vi.waitFor(() => expect(forwarder.batchesInFlight).toBe(0), PATIENCE);
+    expect(await acknowledgedUpTo()).toBe(to);
   });
 
   it("that the queue accepted a batch moves nothing: without an answer it is sent again, the same bytes", async () => {
