@@ -70,7 +70,7 @@ export async function openShard(options: ShardOptions, world: ShardWorld): Promi
   try {
     // A process that was killed may have left names here (a segment, a show config) that only the page cache holds.
     await syncDirectory(dir, epochDir.disk);
-    await takeOwnership(epochDir, options.shard, campaignTag(manifest.campaign), world.random);
+    await takeOwnership(epochDir, options.shard, campaignTag(manifest.campaign), seeds, world.random);
     const { shard, burnedNow } = await assemble(options, mint, world);
     return { shard, epochDir, burnedNow, release };
   } catch (error) {

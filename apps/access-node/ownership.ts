@@ -1,19 +1,23 @@
 /**
  * One journal a shard. The lock keeps a second process of this machine out; the owner record beside the seed
  * file names the one journal that may ever serve the shard, wherever the files are copied to; the ledger's pin
- * is the last line. A node that finds another owner, or an owner but no journal, refuses.
+ * is the last line. A node that finds another owner, an owner but no journal, or a journal of other seeds refuses.
  */
 import { hostname } from "node:os";
 import { ID_BYTES } from "../../core/format/claim.ts";
 import { HongbaoError } from "../../core/format/error.ts";
 import { formatOwnerRecord, parseOwnerRecord } from "../../core/format/owner-record.ts";
+import { tokenSerial } from "../../core/format/token.ts";
 import type { EpochDir } from "../../core/store/campaign-dir.ts";
 import { exists, publish, readSmallFile } from "../../core/store/durable.ts";
 import { Journal } from "../../core/store/journal.ts";
-import { openJournalReader, segmentCount } from "../../core/store/journal-reader.ts";
+import { type JournalReader, openJournalReader, segmentCount } from "../../core/store/journal-reader.ts";
+import type { SeedReader } from "../../core/store/seed-reader.ts";
+import { BlockFeed } from "./block-feed.ts";
 
 /**
  * Makes sure that the journal in this node's directory is the shard's one and only.
+ * @param seeds what the journal hands out
  * @param random gives a new journal its ID
  * @throws HongbaoError `owned_elsewhere`, `corrupt_journal`, `unreadable_file`
  */
@@ -21,6 +25,7 @@ export async function takeOwnership(
   epoch: EpochDir,
   shard: number,
   campaignTag: number,
+  seeds: SeedReader,
   random: (bytes: number) => Buffer,
 ): Promise<void> {
   const dir = epoch.node(shard);
@@ -40,8 +45,31 @@ export async function takeOwnership(
       `the journal in ${dir} belongs to epoch ${identity.epoch}, shard ${identity.shard}, perhaps of another campaign: set DATA_DIR right`,
     );
   const journalId = identity.journalId.toString("hex");
-  if (owner === undefined) await publishOwner(path, epoch, shard, journalId);
-  else if (owner !== journalId) throw elsewhere(path, owner, `the journal in ${dir} is ${journalId}`);
+  if (owner === undefined) {
+    await checkHandOuts(reader, seeds, dir);
+    await publishOwner(path, epoch, shard, journalId);
+  } else if (owner !== journalId) throw elsewhere(path, owner, `the journal in ${dir} is ${journalId}`);
+}
+
+/** A journal that nobody has claimed these seeds for may be of others, minted under the same epoch before. */
+async function checkHandOuts(reader: JournalReader, seeds: SeedReader, dir: string): Promise<void> {
+  const feeds = seeds.layout.lanes.map((lane) => new BlockFeed(seeds, lane));
+  try {
+    for await (const { frame } of reader.entries()) {
+      if (frame.type !== "issue") continue;
+      const { lane, position, serial } = frame;
+      const feed = position < (seeds.layout.lanes[lane]?.packets ?? 0) ? feeds[lane] : undefined;
+      await feed?.load(position);
+      const token = feed?.record(position);
+      if (token !== undefined && tokenSerial(token) === serial) continue;
+      throw new HongbaoError(
+        "owned_elsewhere",
+        `the journal in ${dir} tells of hand-outs from other seeds than these: this epoch was minted again; serve the first mint's seeds, or mint a new epoch`,
+      );
+    }
+  } finally {
+    await reader.close();
+  }
 }
 
 /** @returns the journal that the owner record names, hex, or undefined without a record. */

@@ -30,7 +30,15 @@ const baseCampaign = {
 };
 
 export async function mint(overrides: object = {}, operatorKeyFile?: string): Promise<Minted> {
-  const dir = mkdtempSync(join(tmpdir(), "hongbao-"));
+  return await mintInto(mkdtempSync(join(tmpdir(), "hongbao-")), overrides, operatorKeyFile);
+}
+
+/** @param dir may hold keys of an earlier mint */
+export async function mintInto(
+  dir: string,
+  overrides: object = {},
+  operatorKeyFile?: string,
+): Promise<Minted> {
   const roots = { seedsDir: join(dir, "seeds"), keysDir: join(dir, "keys"), dataDir: join(dir, "data") };
   const campaign = { ...baseCampaign, ...overrides };
   await generate(

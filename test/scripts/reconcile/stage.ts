@@ -93,7 +93,12 @@ export class Stage {
 
   /** A node of the shard: starts it, or starts it again. */
   async node(shard: number): Promise<StageNode> {
-    await takeOwnership(this.epoch, shard, campaignTag(CAMPAIGN), randomBytes);
+    const { manifest } = await readManifest(this.epoch);
+    const manifestShard = manifest.shards[shard];
+    if (manifestShard === undefined) throw new Error(`no shard ${shard}`);
+    const seeds = await SeedReader.open(this.epoch.seed(shard), manifest, manifestShard);
+    await takeOwnership(this.epoch, shard, campaignTag(CAMPAIGN), seeds, randomBytes);
+    await seeds.close();
     const options = {
       onFailure: (error: Error) => {
         throw error;
