@@ -16,6 +16,7 @@ import type { BatchProducer } from "../../core/store/queue.ts";
 import type { Clock } from "./clock.ts";
 import { LedgerWitness } from "./ledger-witness.ts";
 import { BATCH_CLAIMS, collectClaims, type Shipment, sealShipment } from "./shipment.ts";
+import type { Unvouched } from "./unvouched.ts";
 
 /** Batches under way at once. */
 const WINDOW_BATCHES = 16;
@@ -33,6 +34,8 @@ const ASK_AGAIN_MS = 60_000;
 
 export interface ForwarderOptions {
   readonly journal: Journal;
+  /** Where the journal ended before this node wrote anything, until a ledger has vouched for it. */
+  readonly unvouched: Unvouched;
   readonly wireKey: Uint8Array;
   /** What the recovered journal says was acknowledged before. */
   readonly acknowledged: { readonly ledgerId: Buffer; readonly upTo: number } | undefined;
@@ -49,6 +52,8 @@ export interface ForwarderOptions {
 }
 
 export class Forwarder {
+  /** Resolves when ledgers were heard for the first time: one vouches for the journal, or there are two. */
+  readonly heard: Promise<void>;
   private readonly options: ForwarderOptions;
   private readonly witness: LedgerWitness;
   private position: number;
@@ -60,12 +65,16 @@ export class Forwarder {
   private seenUpTo = 0;
   private woken = false;
   private wake: () => void = () => {};
+  private tell: () => void = () => {};
   private resends = 0;
 
   constructor(options: ForwarderOptions) {
     this.options = options;
     this.witness = new LedgerWitness(options, options.acknowledged?.ledgerId);
     this.position = options.acknowledged?.upTo ?? 0;
+    this.heard = new Promise((resolve) => {
+      this.tell = resolve;
+    });
   }
 
   /** Begins to send. Answers come in through `acknowledge`. */
@@ -86,6 +95,11 @@ export class Forwarder {
 
   get batchesResent(): number {
     return this.resends;
+  }
+
+  /** True once a ledger has vouched for the journal. */
+  get isVouched(): boolean {
+    return this.options.unvouched.offset === undefined;
   }
 
   /** True once two ledgers answered: nothing is sent any more. */
@@ -197,6 +211,8 @@ export class Forwarder {
     if (this.stopping) return undefined;
     const before = this.witness.ledgerId;
     const from = this.witness.judge(this.position, wasContradicted);
+    if (from !== undefined) await this.options.unvouched.clear();
+    this.tell();
     if (from === undefined) return undefined;
     if (from !== this.position || before !== this.witness.ledgerId) {
       this.position = from;

@@ -12,12 +12,15 @@ import type { Acknowledgement } from "../../core/format/claim-batch.ts";
 import { HongbaoError } from "../../core/format/error.ts";
 import type { Journal } from "../../core/store/journal.ts";
 import { type Shipment, sealQuestion } from "./shipment.ts";
+import type { Unvouched } from "./unvouched.ts";
 
 /** Answers that must agree before a ledger is believed in: several workers take turns at a queue. */
 const ANSWERS = 8;
 
 export interface WitnessOptions {
   readonly journal: Journal;
+  /** Where the journal ended before this node wrote anything, until a ledger has vouched for it. */
+  readonly unvouched: Unvouched;
   readonly wireKey: Uint8Array;
   /** Random bytes, for names of ledgers that do not exist. */
   readonly random: (bytes: number) => Buffer;
@@ -95,10 +98,11 @@ export class LedgerWitness {
         "owned_elsewhere",
         "the ledger knows another journal of this shard: another node has served these packets; stop this one, and serve the shard from that journal",
       );
-    if (answer.settledUpTo > this.options.journal.appendedOffset)
+    const endsAt = this.options.unvouched.offset ?? this.options.journal.appendedOffset;
+    if (answer.settledUpTo > endsAt)
       throw new HongbaoError(
         "owned_elsewhere",
-        `the ledger holds claims of this journal up to offset ${answer.settledUpTo}, but it ends at ${this.options.journal.appendedOffset}: this is an older copy; restore the journal itself`,
+        `the ledger holds claims of this journal up to offset ${answer.settledUpTo}, but it ended at ${endsAt}: this is an older copy; restore the journal itself`,
       );
     if (answer.settledUpTo >= position) return position;
     this.options.alarm(

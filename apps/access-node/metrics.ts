@@ -138,6 +138,12 @@ function addDelivery(
     () => forwarder.batchesInFlight,
   );
   gauge(registry, "hongbao_forward_resent_batches", "Batches sent again", () => forwarder.batchesResent);
+  gauge(
+    registry,
+    "hongbao_ledger_vouched",
+    "1 once a ledger has vouched for the journal since the start",
+    () => (forwarder.isVouched ? 1 : 0),
+  );
   gauge(registry, "hongbao_ledger_split", "1 once two ledgers answered: nothing is sent any more", () =>
     forwarder.isSplit ? 1 : 0,
   );

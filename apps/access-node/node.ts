@@ -10,7 +10,7 @@ import type { Logger } from "pino";
 import { claimQueueName } from "../../core/format/queue-name.ts";
 import { type BatchProducer, openBatchProducer } from "../../core/store/queue.ts";
 import { describeQueueAddress, type QueueAddress } from "../../core/store/queue-address.ts";
-import { machineClock } from "./clock.ts";
+import { type Clock, machineClock } from "./clock.ts";
 import type { Connections } from "./connections.ts";
 import { cryptoDice } from "./dice.ts";
 import { Forwarder } from "./forwarder.ts";
@@ -39,6 +39,9 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
+/** How long a node waits for a ledger's word on its journal before it hands out packets without it. */
+const WORD_MS_MAX = 3_000;
+
 /** @throws HongbaoError with the reason why the node does not serve */
 export async function runNode(options: NodeOptions, world: NodeWorld): Promise<RunningNode> {
   const { log } = world;
@@ -49,7 +52,13 @@ export async function runNode(options: NodeOptions, world: NodeWorld): Promise<R
     onFailure: world.onFailure,
   });
   const { shard } = opened;
-  const forwarder = newForwarder(opened, world);
+  let state: NodeState = "starting";
+  const refusal = new Refusal();
+  const forwarder = newForwarder(opened, {
+    log,
+    // What a ledger says before anything has left is a reason not to serve; later it is one to stop at once.
+    onFailure: (error) => (state === "starting" ? refusal.give(error) : world.onFailure(error)),
+  });
   let producer: BatchProducer | undefined;
   let connections: Connections | undefined;
   const metrics = nodeMetrics(
@@ -59,7 +68,6 @@ export async function runNode(options: NodeOptions, world: NodeWorld): Promise<R
     () => producer,
     () => connections,
   );
-  let state: NodeState = "starting";
   const app = nodeApp({
     shard,
     shaker: new Shaker(shard),
@@ -75,10 +83,6 @@ export async function runNode(options: NodeOptions, world: NodeWorld): Promise<R
     throw error;
   });
   connections = server.connections;
-  producer = startForwarding(options, opened, forwarder, log);
-  await Promise.all(shard.channels.map((channel) => channel.load()));
-  state = "ready";
-  announce(options, opened, server.url, log);
   const stop = async () => {
     state = "draining";
     for (const channel of shard.channels) channel.close();
@@ -92,18 +96,58 @@ export async function runNode(options: NodeOptions, world: NodeWorld): Promise<R
     log.info("node stopped");
   };
   let stopped: Promise<void> | undefined;
-  return {
-    url: server.url,
-    stop: () => {
-      stopped ??= stop();
-      return stopped;
-    },
+  const stopOnce = () => {
+    stopped ??= stop();
+    return stopped;
   };
+  try {
+    producer = startForwarding(options, opened, forwarder, log);
+    const word = producer && awaitWord(forwarder, shard.clock, log);
+    await refusal.unlessGiven([word, ...shard.channels.map((channel) => channel.load())]);
+  } catch (error) {
+    await stopOnce();
+    throw error;
+  }
+  state = "ready";
+  announce(options, opened, server.url, log);
+  return { url: server.url, stop: stopOnce };
 }
 
-function newForwarder({ shard }: OpenedShard, world: NodeWorld): Forwarder {
+/** What ends a start that is under way. */
+class Refusal {
+  give: (error: unknown) => void = () => {};
+  private readonly given = new Promise<never>((_, reject) => {
+    this.give = reject;
+  });
+
+  /** @throws what was given before all of it was done */
+  async unlessGiven(all: readonly unknown[]): Promise<void> {
+    await Promise.race([Promise.all(all), this.given]);
+  }
+}
+
+/**
+ * Nothing leaves before a ledger has vouched for the journal: this may be an older copy, or somebody else's
+ * shard. But an outage of the queue must not end the show: whoever hears nothing serves, and says so.
+ */
+async function awaitWord(forwarder: Forwarder, clock: Clock, log: Logger): Promise<void> {
+  let callOff = () => {};
+  const late = new Promise<"late">((resolve) => {
+    callOff = clock.after(WORD_MS_MAX, () => resolve("late"));
+  });
+  const outcome = await Promise.race([forwarder.heard, late]);
+  callOff();
+  if (outcome !== "late") return;
+  log.warn(
+    `no ledger has answered within ${WORD_MS_MAX / 1000} seconds: this node serves without its word; if the journal is an older copy, or another node serves this shard, packets go out twice. See to the queue and the credit worker`,
+  );
+  forwarder.heard.then(() => log.info("a ledger has answered"));
+}
+
+function newForwarder({ shard, unvouched }: OpenedShard, world: NodeWorld): Forwarder {
   return new Forwarder({
     journal: shard.journal,
+    unvouched,
     wireKey: shard.keys.wire,
     acknowledged: shard.book.acknowledged,
     claimedUpTo: () => shard.book.claimedUpTo,

@@ -23,6 +23,7 @@ import { Leases } from "./leases.ts";
 import { takeOwnership } from "./ownership.ts";
 import { Programme } from "./programme.ts";
 import type { Shard } from "./shard.ts";
+import { Unvouched } from "./unvouched.ts";
 import { type VerifiedMint, verifyMint } from "./verified-mint.ts";
 
 export interface ShardOptions {
@@ -49,6 +50,8 @@ export interface OpenedShard {
   readonly epochDir: EpochDir;
   /** Packets burned by this start. */
   readonly burnedNow: number;
+  /** Where the journal ended, until a ledger has vouched for it. */
+  readonly unvouched: Unvouched;
   /** Files and lock; the journal is closed by the node, as the last step of a clean stop. */
   release(): Promise<void>;
 }
@@ -71,8 +74,7 @@ export async function openShard(options: ShardOptions, world: ShardWorld): Promi
     // A process that was killed may have left names here (a segment, a show config) that only the page cache holds.
     await syncDirectory(dir, epochDir.disk);
     await takeOwnership(epochDir, options.shard, campaignTag(manifest.campaign), seeds, world.random);
-    const { shard, burnedNow } = await assemble(options, mint, world);
-    return { shard, epochDir, burnedNow, release };
+    return { ...(await assemble(options, mint, world)), epochDir, release };
   } catch (error) {
     await release();
     throw error;
@@ -83,7 +85,7 @@ async function assemble(
   options: ShardOptions,
   mint: VerifiedMint,
   world: ShardWorld,
-): Promise<{ shard: Shard; burnedNow: number }> {
+): Promise<Pick<OpenedShard, "shard" | "burnedNow" | "unvouched">> {
   const { manifest, manifestShard, epochDir, keyFile, keys, seeds } = mint;
   const dir = epochDir.node(options.shard);
   const ads = manifest.ads.map(({ id }) => id);
@@ -91,6 +93,7 @@ async function assemble(
   const { operator } = keyFile.publicKeys;
   const programme = await Programme.open(dir, manifest, operator, fallback, epochDir.disk);
   const { book, journal } = await recover(epochDir.disk, dir, manifestShard.lanes, world);
+  const unvouched = await Unvouched.since(dir, journal.appendedOffset, epochDir.disk);
   const append = (frame: Frame) => {
     // The book first: what it does not accept must never reach the disk.
     book.apply(frame, journal.appendedOffset);
@@ -115,7 +118,7 @@ async function assemble(
     dice: world.dice,
     append,
   };
-  return { shard, burnedNow };
+  return { shard, burnedNow, unvouched };
 }
 
 /** @throws HongbaoError `corrupt_journal`, also for frames that are whole but cannot follow each other */

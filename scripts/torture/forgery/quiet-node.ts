@@ -59,6 +59,7 @@ export async function serveQuietly(
   const opener = new Opener(shard);
   const forwarder = new Forwarder({
     journal: shard.journal,
+    unvouched: opened.unvouched,
     wireKey: shard.keys.wire,
     acknowledged: shard.book.acknowledged,
     claimedUpTo: () => shard.book.claimedUpTo,

@@ -200,6 +200,7 @@ export class SimulatedNode {
     const shard: Shard = { ...opened.shard, append };
     const forwarder = new Forwarder({
       journal: shard.journal,
+      unvouched: opened.unvouched,
       wireKey: shard.keys.wire,
       acknowledged: shard.book.acknowledged,
       claimedUpTo: () => shard.book.claimedUpTo,

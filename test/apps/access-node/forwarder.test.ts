@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { machineClock } from "../../../apps/access-node/clock.ts";
 import { Forwarder } from "../../../apps/access-node/forwarder.ts";
+import { Unvouched } from "../../../apps/access-node/unvouched.ts";
 import {
   type Acknowledgement,
   batchHash,
@@ -13,6 +14,7 @@ import {
   encodeAck,
 } from "../../../core/format/claim-batch.ts";
 import type { Frame } from "../../../core/format/frame.ts";
+import { machineDisk } from "../../../core/store/disk.ts";
 import { Journal } from "../../../core/store/journal.ts";
 import { openJournalReader } from "../../../core/store/journal-reader.ts";
 
@@ -40,6 +42,7 @@ let questions: number;
 let word: { standing: Acknowledgement["standing"]; settledUpTo: number | undefined };
 let failures: unknown[];
 let alarms: string[];
+let isHeard: boolean;
 let nowMs: number;
 
 beforeEach(async () => {
@@ -55,7 +58,7 @@ afterEach(async () => {
   rmSync(dir, { recursive: true });
 });
 
-async function start(): Promise<void> {
+async function start(unheard = false): Promise<void> {
   let acknowledged: { ledgerId: Buffer; upTo: number } | undefined;
   const options = {
     onFailure: (error: unknown) => {
@@ -74,13 +77,14 @@ async function start(): Promise<void> {
   sent = [];
   told = [];
   claimedUpTo = 0;
-  refuse = false;
+  refuse = unheard;
   nowMs = 0;
   questions = 0;
   failures = [];
   alarms = [];
   forwarder = new Forwarder({
     journal,
+    unvouched: await Unvouched.since(dir, journal.appendedOffset, machineDisk),
     wireKey,
     acknowledged,
     claimedUpTo: () => claimedUpTo,
@@ -89,6 +93,10 @@ async function start(): Promise<void> {
     random: randomBytes,
     alarm: (message) => alarms.push(message),
     onFailure: (error) => failures.push(error),
+  });
+  isHeard = false;
+  forwarder.heard.then(() => {
+    isHeard = true;
   });
   forwarder.start({
     connected: true,
@@ -105,6 +113,13 @@ async function start(): Promise<void> {
       } else answer(batch, bytes, present[questions++ % present.length] ?? LEDGER);
     },
   });
+}
+
+/** As after a kill. @param unheard the queue is away */
+async function startAgain(unheard = false): Promise<void> {
+  await forwarder.stop();
+  await journal.close();
+  await start(unheard);
 }
 
 async function claim(from: number, count: number): Promise<void> {
@@ -351,6 +366,39 @@ describe("forwarder (invariant 7)", () => {
       code: "owned_elsewhere",
       message: expect.stringContaining("older copy"),
     });
+  });
+
+  it("an older copy that has written beyond what the ledger holds is found out all the same", async () => {
+    await claim(0, 3);
+    await startAgain();
+    word.settledUpTo = journal.appendedOffset + 1;
+    await claim(3, 20);
+    expect(journal.appendedOffset).toBeGreaterThan(word.settledUpTo);
+    await vi.waitFor(() => expect(failures).toHaveLength(1), PATIENCE);
+    expect(failures[0]).toMatchObject({ code: "owned_elsewhere" });
+    expect(isHeard).toBe(false);
+  });
+
+  it("an older copy that was killed before any ledger answered is found out by the next start", async () => {
+    await vi.waitFor(() => expect(forwarder.isVouched).toBe(true), PATIENCE);
+    await startAgain(true);
+    const held = journal.appendedOffset + 1;
+    await claim(0, 20);
+    await startAgain();
+    word.settledUpTo = held;
+    await vi.waitFor(() => expect(failures).toHaveLength(1), PATIENCE);
+    expect(failures[0]).toMatchObject({ code: "owned_elsewhere" });
+    expect(forwarder.isVouched).toBe(false);
+  });
+
+  it("once a ledger has vouched, it may hold all that was sent to it, also after a crash", async () => {
+    await vi.waitFor(() => expect(forwarder.isVouched && isHeard).toBe(true), PATIENCE);
+    await claim(0, 20);
+    await vi.waitFor(() => expect(users()).toHaveLength(20), PATIENCE);
+    word.settledUpTo = batches().at(-1)?.batch.to;
+    await startAgain();
+    await vi.waitFor(() => expect(forwarder.isVouched && isHeard).toBe(true), PATIENCE);
+    expect(failures).toEqual([]);
   });
 
   it("a ledger that knows another journal of the shard stops the node", async () => {

@@ -54,6 +54,7 @@ export async function serve(minted: Minted, options: Partial<ShardOptions> = {})
   const { shard } = opened;
   const forwarder = new Forwarder({
     journal: shard.journal,
+    unvouched: opened.unvouched,
     wireKey: shard.keys.wire,
     acknowledged: shard.book.acknowledged,
     claimedUpTo: () => shard.book.claimedUpTo,
