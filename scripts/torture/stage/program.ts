@@ -54,13 +54,21 @@ export class Program {
     child.stdout?.on("data", this.listen);
     child.stderr?.on("data", this.listen);
     if (!waitForLine) return "";
-    const ended = once(child, "exit").then(() => {
+    // Not "exit", which may come before its last words.
+    const ended = once(child, "close").then(() => {
       throw new Error(`${this.args[0]} ended before it was ready: ${this.stderr}`);
     });
     const line = child.stdout ? once(child.stdout, "data") : ended;
     const [data] = (await Promise.race([line, ended])) as [Buffer];
     ended.catch(() => {});
     return data.toString();
+  }
+
+  /** Resolves with the exit code when it has ended by itself and said its last word. */
+  async ended(): Promise<number | null> {
+    const { child } = this;
+    if (child?.stdout?.closed === false || child?.stderr?.closed === false) await once(child, "close");
+    return child?.exitCode ?? null;
   }
 
   async kill(): Promise<void> {
