@@ -5,7 +5,7 @@
  * Whether the numbers are *possible* (budget against bounds, per ad) is the plan's question, not the format's.
  */
 import { z } from "zod";
-import { HongbaoError } from "./error.ts";
+import { HongbaoError, invariant, messageOf } from "./error.ts";
 import { describeIssues } from "./json.ts";
 import { PACKET_CENTS_MAX } from "./money.ts";
 
@@ -45,8 +45,9 @@ const fixed = z
     const amount = cents ?? amountCents;
     return amount === undefined ? { rule: "fixed" as const } : { rule: "fixed" as const, cents: amount };
   });
+const plainRules = { fixed, uniform, "double-mean": doubleMean, bell };
 const plainSplit = z.union([fixed, uniform, doubleMean, bell], {
-  error: (issue) => splitProblem(issue.input, ["fixed", "uniform", "double-mean", "bell"]),
+  error: (issue) => splitProblem(issue.input, plainRules),
 });
 const tiers = z.strictObject({
   rule: z.literal("tiers"),
@@ -57,16 +58,17 @@ const tiers = z.strictObject({
   rest: plainSplit,
 });
 const split = z.union([fixed, uniform, doubleMean, bell, tiers], {
-  error: (issue) => splitProblem(issue.input, ["fixed", "uniform", "double-mean", "bell", "tiers"]),
+  error: (issue) => splitProblem(issue.input, { ...plainRules, tiers }),
 });
 
 /** A union's own message ("Invalid input") helps nobody: say which rule it was and what is wrong with it. */
-function splitProblem(input: unknown, rules: string[]): string {
-  const rule = typeof input === "object" && input !== null && "rule" in input ? input.rule : undefined;
-  if (typeof rule !== "string" || !rules.includes(rule)) return `rule must be one of ${rules.join(", ")}`;
-  const schema = { fixed, uniform, "double-mean": doubleMean, bell, tiers }[rule];
-  const result = schema?.safeParse(input);
-  return result && !result.success ? describeIssues(result.error) : `not a valid ${rule} split`;
+function splitProblem(input: unknown, rules: Readonly<Record<string, z.ZodType>>): string {
+  const named = typeof input === "object" && input !== null && "rule" in input ? input.rule : undefined;
+  const rule = Object.entries(rules).find(([name]) => name === named);
+  if (rule === undefined) return `rule must be one of ${Object.keys(rules).join(", ")}`;
+  const { error } = rule[1].safeParse(input);
+  invariant(error !== undefined, "what the union refuses its own rule refuses");
+  return describeIssues(error);
 }
 
 const ad = z.strictObject({
@@ -139,7 +141,9 @@ export function parseCampaign(text: string): Campaign {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new HongbaoError("invalid_campaign", `the campaign file is not JSON: ${message(cause)}`, { cause });
+    throw new HongbaoError("invalid_campaign", `the campaign file is not JSON: ${messageOf(cause)}`, {
+      cause,
+    });
   }
   const result = campaign.safeParse(value);
   if (!result.success)
@@ -148,8 +152,4 @@ export function parseCampaign(text: string): Campaign {
       `the campaign file is invalid: ${describeIssues(result.error)}`,
     );
   return result.data;
-}
-
-function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -164,6 +164,7 @@ function attempt<T>(decode: () => T): T | undefined {
   try {
     return decode();
   } catch (error) {
+    /* v8 ignore else -- no decoder throws anything else; what does is a bug of ours, and no fault of the sender's */
     if (error instanceof RangeError || error instanceof TypeError) return undefined;
     throw error;
   }

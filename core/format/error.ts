@@ -86,6 +86,11 @@ export function invariant(condition: boolean, what: string): asserts condition {
   if (!condition) throw new BrokenInvariant(`broken invariant: ${what}`);
 }
 
+/** What anything that was thrown says: JavaScript does not hold libraries to throwing an Error. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
 /** The `code` of a system error (ENOENT, EADDRINUSE …), or undefined. */
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;

@@ -54,7 +54,7 @@ export class GcmBatch {
   seal(i: number, bytes: DataView, at: number): void {
     this.mask(i, bytes, at, bytes, at);
     this.computeTag(i, bytes, at);
-    for (let w = 0; w < 4; w++) bytes.setUint32(at + MESSAGE_BYTES + w * 4, this.tag[w] ?? 0);
+    for (let w = 0; w < 4; w++) bytes.setUint32(at + MESSAGE_BYTES + w * 4, word(this.tag, w));
   }
 
   /**
@@ -64,7 +64,7 @@ export class GcmBatch {
   open(i: number, bytes: DataView, at: number, plain: DataView): number {
     this.computeTag(i, bytes, at);
     let difference = 0;
-    for (let w = 0; w < 4; w++) difference |= (this.tag[w] ?? 0) ^ bytes.getInt32(at + MESSAGE_BYTES + w * 4);
+    for (let w = 0; w < 4; w++) difference |= word(this.tag, w) ^ bytes.getInt32(at + MESSAGE_BYTES + w * 4);
     this.mask(i, bytes, at, plain, 0);
     return difference;
   }
@@ -78,16 +78,16 @@ export class GcmBatch {
   private computeTag(i: number, bytes: DataView, at: number): void {
     const { table, constant, stream } = this;
     const from = i * STREAM_BYTES;
-    let z0 = (constant[0] ?? 0) ^ stream.getInt32(from);
-    let z1 = (constant[1] ?? 0) ^ stream.getInt32(from + 4);
-    let z2 = (constant[2] ?? 0) ^ stream.getInt32(from + 8);
-    let z3 = (constant[3] ?? 0) ^ stream.getInt32(from + 12);
+    let z0 = word(constant, 0) ^ stream.getInt32(from);
+    let z1 = word(constant, 1) ^ stream.getInt32(from + 4);
+    let z2 = word(constant, 2) ^ stream.getInt32(from + 8);
+    let z3 = word(constant, 3) ^ stream.getInt32(from + 12);
     for (let b = 0; b < MESSAGE_BYTES; b++) {
       const entry = (b << 10) | (bytes.getUint8(at + b) << 2);
-      z0 ^= table[entry] ?? 0;
-      z1 ^= table[entry + 1] ?? 0;
-      z2 ^= table[entry + 2] ?? 0;
-      z3 ^= table[entry + 3] ?? 0;
+      z0 ^= word(table, entry);
+      z1 ^= word(table, entry + 1);
+      z2 ^= word(table, entry + 2);
+      z3 ^= word(table, entry + 3);
     }
     this.tag[0] = z0;
     this.tag[1] = z1;
@@ -99,6 +99,13 @@ export class GcmBatch {
 /** V8 compiles a DataView's accessors to single loads and stores; Buffer's are calls. */
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** One word of an array. A place outside of it is a bug here: V8 checks the bounds anyway, so asserting costs nothing. */
+function word(of: Uint32Array, at: number): number {
+  const value = of[at];
+  invariant(value !== undefined, "a word lies in its array");
+  return value;
 }
 
 /** An element of GF(2^128) in GCM's bit order: bit 0 is the most significant bit of word 0. */
@@ -113,18 +120,20 @@ function words(bytes: Uint8Array, at: number): Element {
 function multiply(x: Element, y: Element): Element {
   let [z0, z1, z2, z3] = [0, 0, 0, 0];
   let [v0, v1, v2, v3] = y;
-  for (let bit = 0; bit < 128; bit++) {
-    if (((x[bit >> 5] ?? 0) >>> (31 - (bit & 31))) & 1) {
-      z0 ^= v0;
-      z1 ^= v1;
-      z2 ^= v2;
-      z3 ^= v3;
+  for (const factor of x) {
+    for (let bit = 31; bit >= 0; bit--) {
+      if ((factor >>> bit) & 1) {
+        z0 ^= v0;
+        z1 ^= v1;
+        z2 ^= v2;
+        z3 ^= v3;
+      }
+      const carry = v3 & 1;
+      v3 = (v3 >>> 1) | (v2 << 31);
+      v2 = (v2 >>> 1) | (v1 << 31);
+      v1 = (v1 >>> 1) | (v0 << 31);
+      v0 = (v0 >>> 1) ^ (carry ? 0xe100_0000 : 0);
     }
-    const carry = v3 & 1;
-    v3 = (v3 >>> 1) | (v2 << 31);
-    v2 = (v2 >>> 1) | (v1 << 31);
-    v1 = (v1 >>> 1) | (v0 << 31);
-    v0 = (v0 >>> 1) ^ (carry ? 0xe100_0000 : 0);
   }
   return [z0 >>> 0, z1 >>> 0, z2 >>> 0, z3 >>> 0];
 }
@@ -143,7 +152,7 @@ function productTable(factor: Element): Uint32Array {
       const [low, rest] = [value & -value, value & (value - 1)];
       for (let w = 0; w < 4 && rest !== 0; w++)
         table[(position * 256 + value) * 4 + w] =
-          (table[(position * 256 + low) * 4 + w] ?? 0) ^ (table[(position * 256 + rest) * 4 + w] ?? 0);
+          word(table, (position * 256 + low) * 4 + w) ^ word(table, (position * 256 + rest) * 4 + w);
     }
   }
   return table;

@@ -92,15 +92,15 @@ export class TokenBulk {
 
   /** Header, nonce and plaintext of packet `i`, to be encrypted in place. */
   private write(packets: PacketColumns, checksums: DataView, i: number, out: DataView, at: number): void {
-    const serial = packets.serials[i] ?? 0;
+    const serial = entry(packets.serials, i);
     invariant(serial < this.scope.packets, "a serial is below its shard's count");
     out.setUint8(at, TOKEN_HEADER);
     out.setUint32(at + NONCE_AT, this.prefix[0]);
     out.setUint32(at + NONCE_AT + 4, this.prefix[1]);
     out.setUint32(at + NONCE_AT + 8, serial);
     out.setUint32(at + SEALED_AT, serial);
-    out.setUint32(at + SEALED_AT + 4, packets.cents[i] ?? 0);
-    out.setUint16(at + SEALED_AT + 8, packets.ads[i] ?? 0);
+    out.setUint32(at + SEALED_AT + 4, entry(packets.cents, i));
+    out.setUint16(at + SEALED_AT + 8, entry(packets.ads, i));
     out.setUint16(at + SEALED_AT + 10, checksums.getUint16(i * CHECKSUM_BYTES));
     out.setUint32(at + SEALED_AT + 12, checksums.getUint32(i * CHECKSUM_BYTES + 2));
   }
@@ -111,7 +111,7 @@ export function fillChecksums(key: Uint8Array, packets: PacketColumns, n: number
   const blocks = checksumBlocks(key, packets, n, scope);
   for (let i = 0; i < n; i++)
     for (let b = 0; b < CHECKSUM_BYTES; b++)
-      packets.checksums[i * CHECKSUM_BYTES + b] = blocks[i * 16 + b] ?? 0;
+      packets.checksums[i * CHECKSUM_BYTES + b] = entry(blocks, i * 16 + b);
 }
 
 /** @returns for each of the first `n` packets 1 if its checksum is the settlement key's, else 0. */
@@ -126,7 +126,7 @@ export function checkChecksums(
   for (let i = 0; i < n; i++) {
     let difference = 0;
     for (let b = 0; b < CHECKSUM_BYTES; b++)
-      difference |= (blocks[i * 16 + b] ?? 0) ^ (packets.checksums[i * CHECKSUM_BYTES + b] ?? 0);
+      difference |= entry(blocks, i * 16 + b) ^ entry(packets.checksums, i * CHECKSUM_BYTES + b);
     holds[i] = difference === 0 ? 1 : 0;
   }
   return holds;
@@ -137,10 +137,17 @@ function checksumBlocks(key: Uint8Array, packets: PacketColumns, n: number, scop
   const { epoch, shard } = scope;
   const packet: { -readonly [K in keyof Settled]: Settled[K] } = { epoch, shard, serial: 0, cents: 0, ad: 0 };
   for (let i = 0; i < n; i++) {
-    packet.serial = packets.serials[i] ?? 0;
-    packet.cents = packets.cents[i] ?? 0;
-    packet.ad = packets.ads[i] ?? 0;
+    packet.serial = entry(packets.serials, i);
+    packet.cents = entry(packets.cents, i);
+    packet.ad = entry(packets.ads, i);
     writeBlock(blocks, i * 16, packet);
   }
   return encryptBlocks(key, blocks);
+}
+
+/** An entry of a column. A column shorter than its batch would otherwise be read as zeros: packets of no cents. */
+function entry(column: Uint32Array | Uint16Array | Uint8Array, at: number): number {
+  const value = column[at];
+  invariant(value !== undefined, "a column is as long as its batch");
+  return value;
 }

@@ -3,7 +3,7 @@
  * makes: a lock passes by and may be waited for; everything else stops the program, because after a failed
  * write or sync nobody knows what the disk holds.
  */
-import { HongbaoError, systemCode } from "../format/error.ts";
+import { HongbaoError, messageOf, systemCode } from "../format/error.ts";
 
 /** @returns the refusal that stands for `cause`; what is none of SQLite's own failures comes back as it is. */
 export function ledgerError(cause: unknown, path: string): unknown {
@@ -42,7 +42,9 @@ export function ledgerError(cause: unknown, path: string): unknown {
     case "CONSTRAINT":
       return corrupt(`refuses an entry that its rules forbid (${code}): run \`hongbao reconcile\``);
     default:
-      return corrupt(`cannot be used (${message(cause)}): it was changed by another program; restore a copy`);
+      return corrupt(
+        `cannot be used (${messageOf(cause)}): it was changed by another program; restore a copy`,
+      );
   }
 }
 
@@ -50,8 +52,4 @@ export function ledgerError(cause: unknown, path: string): unknown {
 export function isLedgerLocked(error: unknown): boolean {
   if (!(error instanceof HongbaoError) || error.code !== "ledger_unavailable") return false;
   return /^SQLITE_(BUSY|LOCKED)/.test(systemCode(error.cause) ?? "");
-}
-
-function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,3 +1,4 @@
+import { createHmac } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -34,6 +35,24 @@ const ack = fc.record({
   standing: fc.constantFrom("own-journal" as const, "other-journal" as const),
   settledUpTo: fc.maxSafeNat(),
 });
+
+const emptyRange = { campaignTag: 1, epoch: 1, shard: 0, journalId: Buffer.alloc(16, 1), from: 0, to: 0 };
+const emptyBatch = { ...emptyRange, forLedger: Buffer.alloc(16, 2), claims: [] };
+const emptyAck = {
+  ...emptyRange,
+  ledgerId: Buffer.alloc(16, 2),
+  batchHash: Buffer.alloc(32, 3),
+  standing: "own-journal" as const,
+  settledUpTo: 0,
+};
+
+/** The message with one byte of its body set, under a MAC made by the layout above the codec. */
+function resealed(message: Buffer, at: number, value: number, label = "hongbao.ack.v1"): Buffer {
+  const body = Buffer.from(message.subarray(0, -32));
+  body[at] = value;
+  const prefix = Buffer.from([0, label.length]);
+  return Buffer.concat([body, createHmac("sha256", key).update(prefix).update(label).update(body).digest()]);
+}
 
 function flip(value: Buffer, bit: number): Buffer {
   const flipped = Buffer.from(value);
@@ -76,6 +95,30 @@ describe("claim batch and acknowledgement", () => {
         expect(Buffer.from(batchHash(flip(encoded, at))).equals(batchHash(encoded))).toBe(false);
       }),
     );
+  });
+
+  it("a thousand claims are a batch, and one more is none, whoever sealed it", () => {
+    const claim = { token: Buffer.alloc(45), user: "u", device: "d", atMs: 1 };
+    const of = (count: number) =>
+      encodeBatch(key, { ...emptyBatch, claims: Array.from({ length: count }, () => claim) });
+    expect(decodeBatch(key, of(1000))?.claims).toHaveLength(1000);
+    expect(decodeBatch(key, of(1001))).toBeUndefined();
+  });
+
+  it("a worker of another version is not understood, though its MAC holds", () => {
+    const answer = encodeAck(key, emptyAck);
+    expect(decodeAck(key, resealed(answer, 89, 1))?.standing).toBe("other-journal");
+    expect(decodeAck(key, resealed(answer, 89, 2))).toBeUndefined();
+    expect(decodeAck(key, resealed(answer, 0, 1))).toEqual(emptyAck);
+    expect(decodeAck(key, resealed(answer, 0, 2))).toBeUndefined();
+  });
+
+  it("a user that is not UTF-8 is refused, though the MAC holds", () => {
+    const claim = { token: Buffer.alloc(45), user: "ab", device: "d", atMs: 1 };
+    const batch = encodeBatch(key, { ...emptyBatch, claims: [claim] });
+    const at = batch.indexOf("ab");
+    expect(decodeBatch(key, resealed(batch, at, 0xff, "hongbao.batch.v1"))).toBeUndefined();
+    expect(decodeBatch(key, resealed(batch, at, 0x63, "hongbao.batch.v1"))?.claims[0]?.user).toBe("cb");
   });
 
   it("rubbish is refused, not thrown over", () => {

@@ -61,6 +61,14 @@ describe("what is on air", () => {
     expect(onAir(openNowShow("gala", [1], at(60)), BASE + 60_000).state).toBe("over");
   });
 
+  it("without a plan, when stopped, and behind the last round nothing will change by itself", () => {
+    expect(nextChange(undefined, BASE)).toBeUndefined();
+    expect(nextChange({ ...plan, stop: true }, BASE)).toBeUndefined();
+    expect(nextChange(plan, BASE)).toBe(BASE + 10_000);
+    expect(nextChange(plan, BASE + 49_999)).toBe(BASE + 50_000);
+    expect(nextChange(plan, BASE + 50_000)).toBeUndefined();
+  });
+
   it("the answer changes at nextChange, and at no moment before it", () => {
     const second = fc.integer({ min: 0, max: 100 });
     const rounds = fc.uniqueArray(fc.tuple(second, fc.integer({ min: 1, max: 20 })), {
