@@ -158,7 +158,11 @@ export class LedgerReader {
     return balanceFaults((sql) => this.query(sql));
   }
 
-  /** SQLite's own check of the file, constraints included: reads all of it. @returns at most 20 faults */
+  /**
+   * SQLite's own check of the file: reads all of it. Of the constraints it holds only types and NOT NULL against
+   * the rows, for on a connection that only reads SQLite does not know the CHECKs.
+   * @returns at most 20 faults
+   */
   *integrityFaults(): Generator<string> {
     for (const row of this.query(`PRAGMA quick_check(${INTEGRITY_FAULTS_MAX})`)) {
       const fault = text(row, "quick_check");

@@ -1,6 +1,7 @@
 /** Finance reads a ledger: consistently while it is written, and without believing a word of it. */
-import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { describe, expect, it } from "vitest";
 import { readLedger } from "../../../core/store/ledger-reader.ts";
 import { journalId, Mint } from "../../apps/credit-worker/mint.ts";
@@ -17,6 +18,18 @@ async function books(): Promise<string> {
       ledger.record(shard, journalId(shard), [mint.checked(shard, serial, `user-${serial % 3}`)]);
   ledger.close();
   return ledger.path;
+}
+
+/** The page at which a table begins, from 1. */
+function rootPage(path: string, table: string): number {
+  const db = new Database(path, { readonly: true });
+  const page = db
+    .prepare<[string], number>("SELECT rootpage FROM sqlite_schema WHERE name = ?")
+    .pluck()
+    .get(table);
+  db.close();
+  if (page === undefined) throw new Error(`no table ${table}`);
+  return page;
 }
 
 /** What a bad tool does: copies a table without its constraints. */
@@ -77,7 +90,6 @@ describe("reading", () => {
   it("never writes: the file's bytes are the same afterwards", async () => {
     const path = await books();
     chmodSync(path, 0o444);
-    const { readFileSync } = await import("node:fs");
     const before = readFileSync(path);
     expect(faults(path)).toEqual([]);
     expect(readFileSync(path).equals(before)).toBe(true);
@@ -181,6 +193,44 @@ describe("books that were changed from outside", () => {
     expect([error.code, error.message]).toEqual([
       "corrupt_ledger",
       expect.stringMatching(/value of cents.*whole number/),
+    ]);
+  });
+
+  it("a rejection for a reason that nobody gave is corrupt", async () => {
+    const mint = new Mint();
+    const ledger = await newLedger(mint);
+    const refused = { verdict: "refused", claim: mint.claim(0, 1, "eve"), detail: "checksum" } as const;
+    ledger.record(0, journalId(0), [{ ...refused, reason: "forged" }]);
+    tamper(ledger.path, "PRAGMA ignore_check_constraints = ON; UPDATE rejection SET reason = 'dislike'");
+    const error = reading(ledger.path, (reader) => refusal(() => [...reader.rejections()]));
+    expect([error.code, error.message]).toEqual([
+      "corrupt_ledger",
+      "the ledger holds a rejection for an unknown reason",
+    ]);
+  });
+
+  it("a damaged page is found by SQLite's check, also where no query goes", async () => {
+    const path = await books();
+    const page = rootPage(path, "rejection");
+    const bytes = readFileSync(path);
+    // The page says that it has more gaps than it can have.
+    bytes.writeUInt8(0x20, (page - 1) * 4096 + 7);
+    writeFileSync(path, bytes);
+    reading(path, (ledger) => {
+      expect([...ledger.credits()]).toHaveLength(20);
+      expect([...ledger.integrityFaults()]).toEqual([
+        expect.stringContaining(`Tree ${page} page ${page}: free space corruption`),
+      ]);
+    });
+  });
+
+  it("an escrow that is gone has no totals", async () => {
+    const path = await books();
+    tamper(path, "PRAGMA foreign_keys = OFF; DELETE FROM account WHERE kind = 'escrow'");
+    const error = reading(path, (ledger) => refusal(() => ledger.totals()));
+    expect([error.code, error.message]).toEqual([
+      "corrupt_ledger",
+      `the ledger ${path} has lost its escrow account`,
     ]);
   });
 

@@ -13,6 +13,7 @@ import {
   reading,
   refusal,
   refused,
+  tamper,
   temporaryDirectory,
   wallets,
 } from "./ledger-world.ts";
@@ -243,6 +244,51 @@ describe("journals and manifests", () => {
     expect(error.code).toBe("ledger_mismatch");
     expect(error.message).toMatch(why);
     expect(error.message).toMatch(/set LEDGER_URL to a new file/);
+  });
+});
+
+describe("how far a journal is settled", () => {
+  it("moves over contiguous ranges only, never back, and each shard for itself", async () => {
+    const mint = new Mint({ shards: 2 });
+    const ledger = await newLedger(mint);
+    const settle = (from: number, to: number) => {
+      ledger.record(0, J0, [], { from, to });
+      return ledger.settledUpTo(0);
+    };
+    expect(ledger.settledUpTo(0)).toBe(0);
+    expect(settle(100, 200)).toBe(0);
+    expect(settle(0, 50)).toBe(50);
+    expect(settle(51, 90)).toBe(50);
+    expect(settle(50, 100)).toBe(100);
+    expect(settle(20, 60)).toBe(100);
+    expect(settle(20, 160)).toBe(160);
+    expect(ledger.record(0, J0, [mint.checked(0, 1, "ann")])).toEqual(["created"]);
+    expect([ledger.settledUpTo(0), ledger.settledUpTo(1), ledger.settledUpTo(7)]).toEqual([160, 0, 0]);
+  });
+
+  it("is not moved by what another journal says", async () => {
+    const ledger = await newLedger(new Mint());
+    ledger.record(0, J0, []);
+    expect(ledger.record(0, Buffer.alloc(16, 9), [], { from: 0, to: 50 })).toBe("wrong-journal");
+    expect(ledger.settledUpTo(0)).toBe(0);
+  });
+
+  it("is not moved by a batch that was undone", async () => {
+    const mint = new Mint({ lanePackets: 10 });
+    const ledger = await newLedger(mint);
+    const tooMuch = { ...mint.checked(0, 1, "eve"), cents: mint.manifest.budgetCents + 1 };
+    expect(refusal(() => ledger.record(0, J0, [tooMuch], { from: 0, to: 50 })).code).toBe("corrupt_ledger");
+    expect(ledger.settledUpTo(0)).toBe(0);
+  });
+
+  it("cannot be said by a ledger that lost its journals", async () => {
+    const ledger = await newLedger(new Mint());
+    tamper(ledger.path, "DROP TABLE journal");
+    const error = refusal(() => ledger.settledUpTo(0));
+    expect([error.code, error.message]).toEqual([
+      "corrupt_ledger",
+      expect.stringMatching(/no such table: journal/),
+    ]);
   });
 });
 

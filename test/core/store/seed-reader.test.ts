@@ -66,6 +66,23 @@ describe("seed reader", () => {
     writeFileSync(path, good);
   });
 
+  it("a file that is missing, or shrinks or goes away beneath its reader, is named", async () => {
+    await expect(SeedReader.open(`${path}.none`, manifest, shard)).rejects.toMatchObject({
+      code: "missing_file",
+    });
+    const reader = await SeedReader.open(path, manifest, shard);
+    const [lane] = reader.layout.lanes;
+    if (lane === undefined) throw new Error("a lane");
+    writeFileSync(path, good.subarray(0, lane.recordsAt + 7));
+    await expect(reader.readBlock(lane, 0)).rejects.toMatchObject({
+      code: "invalid_seed_file",
+      message: `${path} ends at byte ${lane.recordsAt + 7}: fetch the shard again`,
+    });
+    writeFileSync(path, good);
+    await reader.close();
+    await expect(reader.readBlock(lane, 0)).rejects.toMatchObject({ code: "unreadable_file" });
+  });
+
   it("reads lanes of many blocks, the last one short", async () => {
     const large = await mint({ packets: 2 * BLOCK_RECORDS + 500, budgetCents: 500_000, shards: 1 });
     const file = (await readManifest(large.epochDir)).manifest;
