@@ -107,10 +107,11 @@ export class JournalReader {
    */
   async *entries(from = 0, limit = Number.MAX_SAFE_INTEGER): AsyncGenerator<JournalEntry> {
     for (;;) {
-      this.handle ??= await this.openSegment();
-      for await (const entry of this.frames(this.handle, limit)) if (entry.offset >= from) yield entry;
+      const handle = this.handle ?? (await this.openSegment());
+      this.handle = handle;
+      for await (const entry of this.frames(handle, limit)) if (entry.offset >= from) yield entry;
       if (this.at >= limit || (await segmentCount(this.dir, this.disk)) <= this.segment + 1) return;
-      await this.leaveSegment();
+      await this.leaveSegment(handle);
     }
   }
 
@@ -197,9 +198,7 @@ export class JournalReader {
   }
 
   /** Steps into the next segment. What was a tail a moment ago may have been completed since: read on first. */
-  private async leaveSegment(): Promise<void> {
-    const handle = this.handle;
-    if (handle === undefined) return;
+  private async leaveSegment(handle: DiskFile): Promise<void> {
     const left = await readUpTo(handle, this.place.position, FRAME_HEAD_BYTES);
     if (left.length > 0) return;
     await handle.close();

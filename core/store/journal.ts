@@ -9,7 +9,7 @@
  * A failed or short write or sync ends the journal at once and is never retried: after a failed fsync nobody
  * knows what the disk holds (PostgreSQL's "fsyncgate"). The node stops; recovery reads what is really there.
  */
-import { HongbaoError, invariant } from "../format/error.ts";
+import { HongbaoError, invariant, messageOf } from "../format/error.ts";
 import { encodeFrame, encodeSegmentHeader, type Frame, SEGMENT_HEADER_BYTES } from "../format/frame.ts";
 import { type Disk, type DiskFile, machineDisk } from "./disk.ts";
 import { publish } from "./durable.ts";
@@ -193,8 +193,7 @@ export class Journal {
       await new Promise((resolve) => setImmediate(resolve));
       while (this.pending.length > 0) {
         if (this.position >= (this.options.segmentBytes ?? SEGMENT_BYTES)) await this.roll();
-        const bytes =
-          this.pending.length === 1 && this.pending[0] ? this.pending[0] : Buffer.concat(this.pending);
+        const bytes = Buffer.concat(this.pending);
         const { appended: end, chain } = this;
         this.pending = [];
         const { bytesWritten } = await this.handle.write(bytes, 0, bytes.length, this.position);
@@ -257,10 +256,9 @@ export class Journal {
 
   private fail(cause: unknown, verb: string): void {
     if (this.failure) return;
-    const why = cause instanceof Error ? cause.message : String(cause);
     this.failure = new HongbaoError(
       "journal_failed",
-      `the journal in ${this.dir} could not be ${verb} (${why}): the node stops; free or repair the disk, then start it again`,
+      `the journal in ${this.dir} could not be ${verb} (${messageOf(cause)}): the node stops; free or repair the disk, then start it again`,
       { cause },
     );
     this.writtenGate.fail(this.failure);

@@ -28,20 +28,18 @@ export class OffsetGate {
   wait(offset: number): Promise<void> {
     if (offset <= this.passed) return Promise.resolve();
     if (this.failure) return Promise.reject(this.failure);
-    let at = this.waiters.length;
-    while (at > 0 && (this.waiters[at - 1]?.offset ?? 0) > offset) at--;
-    const before = this.waiters[at - 1];
+    const at = this.waiters.findLastIndex((waiter) => waiter.offset <= offset);
+    const before = this.waiters[at];
     if (before?.offset === offset) return before.promise;
     const waiter = newWaiter(offset);
-    this.waiters.splice(at, 0, waiter);
+    this.waiters.splice(at + 1, 0, waiter);
     return waiter.promise;
   }
 
   advance(offset: number): void {
     if (offset <= this.passed || this.failure) return;
     this.passed = offset;
-    let done = 0;
-    while (done < this.waiters.length && (this.waiters[done]?.offset ?? 0) <= offset) done++;
+    const done = this.waiters.findLastIndex((waiter) => waiter.offset <= offset) + 1;
     for (const waiter of this.waiters.splice(0, done)) waiter.resolve();
   }
 
