@@ -200,7 +200,9 @@ async function schemaVersion(client: pg.PoolClient): Promise<number> {
 async function newestEvent(pool: pg.Pool, name: string): Promise<string> {
   const sql = "SELECT COALESCE(MAX(id), 0) AS newest FROM event WHERE queue = $1";
   const { rows } = await pool.query<{ newest: string }>(sql, [name]);
-  return rows[0]?.newest ?? "0";
+  const [row] = rows;
+  invariant(row !== undefined, "a maximum has a row");
+  return row.newest;
 }
 
 async function completionsAfter(pool: pg.Pool, name: string, id: number): Promise<Completion[]> {

@@ -62,7 +62,7 @@ export class QueueSession<T> {
   }
 
   /** Ends the life in use because a call on it failed. The outage then lasts until `confirm`. */
-  fail(life: T, error: Error): void {
+  fail(life: T, error: unknown): void {
     if (life !== this.#current) return;
     this.#isDoubted = true;
     this.#cut.abort(error);

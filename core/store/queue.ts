@@ -119,7 +119,7 @@ class QueueProducer implements BatchProducer {
       this.#session.confirm();
     } catch (error) {
       // Whatever it was (hung, out of memory, demoted, schema dropped), a new link finds out how things stand.
-      this.#session.fail(life, error instanceof Error ? error : new Error(String(error)));
+      this.#session.fail(life, error);
       throw error;
     }
   }
@@ -162,6 +162,7 @@ class ProducerLife implements Life<ProducerLife> {
   async #start(queueName: string, ack: (ack: Uint8Array) => void): Promise<this> {
     await this.#link.ready();
     const newest = await this.#link.newestEvent(queueName);
+    /* v8 ignore if -- closed between the server's answer and this line: microtasks that no test can hit */
     if (this.#isOver) throw new Error("closed while it was opening");
     this.#queue = this.#link.queue(queueName);
     this.#events = this.#link.events(queueName, newest);
@@ -194,14 +195,14 @@ class ProducerLife implements Life<ProducerLife> {
   }
 
   async add(jobId: string, batch: string): Promise<void> {
-    if (this.#queue === undefined) throw new Error("the link is over");
+    invariant(this.#queue !== undefined, "a life that is ready has its queue");
     // Set before the call: its event may be heard before its answer.
     this.#unheardSinceMs ??= performance.now();
     await within(CALL_MS_MAX, this.#queue.add(JOB_NAME, { batch }, { jobId }));
   }
 
   async depth(): Promise<number | null> {
-    if (this.#queue === undefined) return null;
+    invariant(this.#queue !== undefined, "a life that is ready has its queue");
     return await within(CALL_MS_MAX, this.#queue.getJobCountByTypes("waiting", "active"));
   }
 
@@ -234,6 +235,7 @@ function consume(
   let isOver = false;
   const start = async (): Promise<BatchWorker> => {
     await link.ready();
+    /* v8 ignore if -- closed between the server's answer and this line: microtasks that no test can hit */
     if (isOver) throw new Error("closed while it was opening");
     worker = link.worker(queueName, process);
     await worker.waitUntilReady();

@@ -3,9 +3,13 @@ import { type ChildProcess, execFileSync, fork } from "node:child_process";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import pg from "pg";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type EmbeddedQueue, startEmbeddedQueue } from "../../../core/store/embedded-queue.ts";
+import { openEmbeddedSocket } from "../../../core/store/embedded-socket.ts";
+import { openBatchConsumer, openBatchProducer } from "../../../core/store/queue.ts";
 import { forkConsumer, forkProducer } from "../../fakes/embedded-peers.ts";
+import { OwnChild } from "../../fakes/own-child.ts";
 import { contract } from "./queue-contract.ts";
 
 const FAKES = join(import.meta.dirname, "../../fakes");
@@ -135,6 +139,76 @@ describe("the embedded queue", () => {
     consumer: (queueName, process, on) => forkConsumer(queue, queueName, process, on),
     stop: async () => {},
   }));
+});
+
+/** The same sockets, with both sides in one process: what a fork hides can be looked at here. */
+describe("clients in this process", () => {
+  let child: OwnChild;
+  const clients: pg.Client[] = [];
+  beforeEach(() => {
+    child = new OwnChild();
+    queue.attach(child.process);
+  });
+  afterEach(async () => {
+    for (const client of clients.splice(0)) await client.end();
+    child.disconnect();
+    child.remove();
+  });
+
+  async function connect(): Promise<pg.Client> {
+    const client = new pg.Client({ stream: openEmbeddedSocket, ssl: false });
+    await client.connect();
+    clients.push(client);
+    return client;
+  }
+
+  it("carry a batch there and its acknowledgement back", async () => {
+    const acks: string[] = [];
+    const ack = (bytes: Uint8Array) => acks.push(Buffer.from(bytes).toString());
+    const producer = openBatchProducer({ kind: "embedded" }, "own", { ...SILENT, ack });
+    const consumer = openBatchConsumer({ kind: "embedded" }, "own", async (batch) => batch, SILENT);
+    await vi.waitFor(() => expect(producer.connected).toBe(true), PATIENCE);
+    await producer.send("a", Buffer.from("a"));
+    await vi.waitFor(() => expect(acks).toEqual(["a"]), PATIENCE);
+    await Promise.all([producer.close(), consumer.close()]);
+  });
+
+  it("a socket that is closed in a transaction is rolled back, and the same child's others go on", async () => {
+    const [a, b] = [await connect(), await connect()];
+    await a.query("CREATE TABLE public.t3 (x int)");
+    await a.query("BEGIN");
+    await a.query("INSERT INTO public.t3 VALUES (1)");
+    const waiting = b.query("SELECT x FROM public.t3");
+    await a.end();
+    clients.splice(clients.indexOf(a), 1);
+    expect((await waiting).rows).toEqual([]);
+    expect((await b.query("SELECT 1 AS one")).rows).toEqual([{ one: 1 }]);
+  });
+
+  it("a child whose channel is down is not written to", async () => {
+    const client = await connect();
+    client.on("error", () => {});
+    const send = vi.spyOn(child, "send");
+    child.connected = false;
+    const answer = client.query("SELECT 1").catch(() => {});
+    await vi.waitFor(() => expect(child.said.at(-1)?.hongbaoQueue).toBe("ask"), PATIENCE);
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    expect(send).not.toHaveBeenCalled();
+    child.disconnect();
+    await answer;
+    clients.splice(0);
+  });
+
+  it("dead rows are cleared away once enough has gone through", async () => {
+    const client = await connect();
+    const vacuums = async () => {
+      const sql = "SELECT vacuum_count::int AS count FROM pg_stat_all_tables WHERE relname = 'job'";
+      return (await client.query<{ count: number }>(sql)).rows[0]?.count;
+    };
+    const before = await vacuums();
+    for (let i = 0; i < 17; i++) await client.query("SELECT length($1)", ["x".repeat(1024 * 1024)]);
+    expect(await vacuums()).toBeGreaterThan(before ?? 0);
+  });
 });
 
 describe("the host", () => {

@@ -121,6 +121,18 @@ describe.skipIf(postgresIsMissing)("PostgreSQL", () => {
     }
   });
 
+  it("has a schema that only a later BullMQ understands: it is left alone, until it is put back", async () => {
+    const first = producer();
+    await vi.waitFor(() => expect(first.connected).toBe(true), PATIENCE);
+    await server.ask("UPDATE bullmq.migration SET min_client_version = min_client_version + 90");
+    const queue = producer();
+    await vi.waitFor(() => expect(log).toHaveLength(1), PATIENCE);
+    expect(log[0]).toMatch(/requires BullMQ major version 9\d or newer/);
+    await expect(queue.send("a", Buffer.from("a"))).rejects.toThrow(/cannot be reached/);
+    await server.ask("UPDATE bullmq.migration SET min_client_version = min_client_version - 90");
+    await vi.waitFor(() => expect(log).toEqual([expect.any(String), "recovered"]), PATIENCE);
+  });
+
   it("loses the schema under our feet: it is made again", async () => {
     const acks: string[] = [];
     const queue = producer((ack) => acks.push(Buffer.from(ack).toString()));

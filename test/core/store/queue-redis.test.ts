@@ -1,5 +1,5 @@
 /** Redis dies, comes back empty, is emptied, freezes, was never there. Nothing is lost that is sent again. */
-import { Queue } from "bullmq";
+import { Queue, Worker } from "bullmq";
 import { describe, it, onTestFinished, vi } from "vitest";
 import {
   type BatchConsumer,
@@ -155,6 +155,26 @@ describe.skipIf(redisIsMissing).concurrent("a Redis that fails", () => {
     await stage.producer().send("a", Buffer.from("a"));
     const startedMs = performance.now();
     await vi.waitFor(() => expect(performance.now() - startedMs).toBeGreaterThan(7_500), PATIENCE);
+    expect(stage.log).toEqual([]);
+  });
+
+  it("a result that is no acknowledgement is passed over, whoever returned it", async ({ expect }) => {
+    const stage = await newStage();
+    await stage.server.start();
+    const queue = stage.producer();
+    await vi.waitFor(() => expect(queue.connected).toBe(true), PATIENCE);
+    const results = [
+      null,
+      7,
+      {},
+      "no base64!",
+      "A".repeat(2_000_000),
+      Buffer.from("good").toString("base64url"),
+    ];
+    const foreign = new Worker(QUEUE, async () => results.shift(), { connection: { url: stage.server.url } });
+    for (let i = results.length; i > 0; i--) await queue.send(`job-${i}`, Buffer.from("x"));
+    await vi.waitFor(() => expect(stage.acks).toEqual(["good"]), PATIENCE);
+    await foreign.close();
     expect(stage.log).toEqual([]);
   });
 
