@@ -1,8 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readFileSync, writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { BlockFeed } from "../../../apps/access-node/block-feed.ts";
 import { Channel } from "../../../apps/access-node/channel.ts";
 import { Leases } from "../../../apps/access-node/leases.ts";
 import { Pacer } from "../../../apps/access-node/pacer.ts";
+import { HongbaoError } from "../../../core/format/error.ts";
 import type { Frame } from "../../../core/format/frame.ts";
 import { readManifest } from "../../../core/store/manifest-file.ts";
 import { SeedReader } from "../../../core/store/seed-reader.ts";
@@ -47,6 +49,26 @@ function stage(cursor = 0) {
   };
   const channel = new Channel(0, layout, cursor, new BlockFeed(seeds, layout), leases);
   return { channel, frames, hold, release: () => release(), layout };
+}
+
+const code = (error: unknown) => (error instanceof HongbaoError ? error.code : error);
+
+/** A channel over a copy of the seed file whose first block went bad after it was opened. */
+async function damagedStage() {
+  const { manifest } = await readManifest(minted.epochDir);
+  const [shard] = manifest.shards;
+  if (shard === undefined) throw new Error("one shard was minted");
+  const path = `${minted.epochDir.seed(0)}.copy`;
+  writeFileSync(path, readFileSync(minted.epochDir.seed(0)));
+  const reader = await SeedReader.open(path, manifest, shard);
+  onTestFinished(() => reader.close().catch(() => {}));
+  const [layout] = reader.layout.lanes;
+  if (layout === undefined) throw new Error("a lane");
+  const bytes = readFileSync(path);
+  bytes.writeUInt8(bytes.readUInt8(layout.recordsAt) ^ 1, layout.recordsAt);
+  writeFileSync(path, bytes);
+  const leases = new Leases([{ packets: layout.packets, cursor: 0 }], async () => {});
+  return { channel: new Channel(0, layout, 0, new BlockFeed(reader, layout), leases), layout, reader };
 }
 
 describe("channel (invariants 1 and 3)", () => {
@@ -100,6 +122,49 @@ describe("channel (invariants 1 and 3)", () => {
     release();
     expect(await waiting).toBe("closed");
     expect(channel.tryTake()).toBe("closed");
+  });
+
+  it("waits for a block that is on its way, and for nothing when there is nothing to wait for", async () => {
+    const { channel, layout } = stage();
+    await channel.ready();
+    expect(channel.tryTake()).toMatchObject({ lane: 0, position: 0, ad: layout.ad });
+    const end = stage(layout.packets);
+    await end.channel.ready();
+    await end.channel.load();
+    expect([end.frames, end.channel.left, await end.channel.take()]).toEqual([[], 0, "sold-out"]);
+    const { channel: closed, frames } = stage();
+    closed.close();
+    await closed.ready();
+    expect([frames, await closed.take()]).toEqual([[], "closed"]);
+    expect(closed.left).toBe(layout.packets);
+  });
+
+  it("leases nothing for a packet that it cannot give, and gives none that it has not leased", async () => {
+    const { channel, frames } = stage();
+    // The first look asks for the lease; only the second finds that the block is not there.
+    expect(channel.tryTake()).toBe("wait");
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(frames).toHaveLength(1);
+    expect([channel.tryTake(), channel.position, channel.left]).toEqual(["wait", 0, channel.packets]);
+    await channel.load();
+    expect(channel.tryTake()).toMatchObject({ position: 0 });
+    expect([channel.position, channel.left]).toEqual([1, channel.packets - 1]);
+  });
+
+  it("a block that went bad ends its lane: those who wait are told, and nothing more is left of it", async () => {
+    const { channel } = await damagedStage();
+    expect([await channel.take().then(() => "taken", code), channel.isDamaged]).toEqual([
+      "invalid_seed_file",
+      true,
+    ]);
+    expect([channel.left, channel.tryTake(), await channel.take()]).toEqual([0, "sold-out", "sold-out"]);
+  });
+
+  it("a disk that cannot be read for a while does not end the lane", async () => {
+    const { channel, layout, reader } = await damagedStage();
+    await reader.close();
+    expect(await channel.take().then(() => "taken", code)).toBe("unreadable_file");
+    expect([channel.isDamaged, channel.left]).toEqual([false, layout.packets]);
   });
 
   it("starts in the middle of a block where a restart left it", async () => {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -43,6 +43,8 @@ let word: { standing: Acknowledgement["standing"]; settledUpTo: number | undefin
 let failures: unknown[];
 let alarms: string[];
 let isHeard: boolean;
+/** Called with every batch before it is taken. */
+let onSend: (batch: ClaimBatch, bytes: Uint8Array) => void;
 let nowMs: number;
 
 beforeEach(async () => {
@@ -74,6 +76,11 @@ async function start(unheard = false): Promise<void> {
     },
     options,
   );
+  await forward(acknowledged, unheard);
+}
+
+/** A forwarder over the journal as it is. @param unheard the queue is away */
+async function forward(acknowledged?: { ledgerId: Buffer; upTo: number }, unheard = false): Promise<void> {
   sent = [];
   told = [];
   claimedUpTo = 0;
@@ -82,6 +89,7 @@ async function start(unheard = false): Promise<void> {
   questions = 0;
   failures = [];
   alarms = [];
+  onSend = () => {};
   forwarder = new Forwarder({
     journal,
     unvouched: await Unvouched.since(dir, journal.appendedOffset, machineDisk),
@@ -106,6 +114,7 @@ async function start(unheard = false): Promise<void> {
       if (refuse) throw new Error("the queue is away");
       const batch = decodeBatch(wireKey, bytes);
       if (batch === undefined) throw new Error("not a batch of this node");
+      onSend(batch, bytes);
       if (batch.claims.length > 0) sent.push({ bytes: Buffer.from(bytes), batch });
       else if (LEDGER.equals(batch.forLedger)) {
         told.push({ from: batch.from, to: batch.to });
@@ -409,5 +418,103 @@ describe("forwarder (invariant 7)", () => {
       code: "owned_elsewhere",
       message: expect.stringContaining("another node"),
     });
+  });
+});
+
+describe("a forwarder at its limits", () => {
+  it("runs at most sixteen batches ahead of what the ledger acknowledged", async () => {
+    await claim(0, 17 * 500);
+    await vi.waitFor(() => expect(batches()).toHaveLength(16), PATIENCE);
+    // Not even when it sends all of them again.
+    nowMs += 6_000;
+    await vi.waitFor(() => expect(batches()).toHaveLength(32), PATIENCE);
+    expect(new Set(users()).size).toBe(16 * 500);
+    expect([forwarder.batchesInFlight, forwarder.batchesResent]).toEqual([16, 16]);
+    acknowledge(0);
+    await vi.waitFor(() => expect(batches()).toHaveLength(33), PATIENCE);
+    expect(new Set(users()).size).toBe(17 * 500);
+    expect(forwarder.batchesInFlight).toBe(16);
+  });
+
+  it("counts what it sends a second time", async () => {
+    await claim(0, 3);
+    await vi.waitFor(() => expect(batches()).toHaveLength(1), PATIENCE);
+    expect(forwarder.batchesResent).toBe(0);
+    nowMs += 6_000;
+    await vi.waitFor(() => expect(forwarder.batchesResent).toBe(1), PATIENCE);
+  });
+
+  it("an answer that comes while its question is still being sent is heard", async () => {
+    await startAgain();
+    onSend = ({ claims, forLedger: _, ...range }, bytes) => {
+      if (claims.length > 0) return;
+      const told = { ledgerId: LEDGER, standing: "own-journal", settledUpTo: range.from } as const;
+      forwarder.acknowledge(encodeAck(wireKey, { ...range, ...told, batchHash: batchHash(bytes) }));
+    };
+    await claim(0, 3);
+    await vi.waitFor(() => expect(users()).toEqual(["u0", "u1", "u2"]), PATIENCE);
+  });
+
+  it("a new node that hears two ledgers at its first question sends neither a claim", async () => {
+    await startAgain();
+    present = [LEDGER, OTHER_LEDGER];
+    await claim(0, 3);
+    await vi.waitFor(() => expect(forwarder.isSplit).toBe(true), PATIENCE);
+    expect(alarms).toEqual([
+      expect.stringContaining(`(${LEDGER.toString("hex")} and ${OTHER_LEDGER.toString("hex")})`),
+    ]);
+    await forwarder.stop();
+    expect(users()).toEqual([]);
+    expect(forwarder.lagBytes).toBeGreaterThan(0);
+  });
+
+  it("stops while it waits for an answer that never comes", async () => {
+    await startAgain();
+    refuse = true;
+    await claim(0, 3);
+    await forwarder.stop();
+    expect([users(), forwarder.isSplit, failures]).toEqual([[], false, []]);
+  });
+
+  it("told to stop while it sends, it sends nothing more", async () => {
+    await vi.waitFor(() => expect(questions).toBe(8), PATIENCE);
+    refuse = true;
+    await claim(0, 1500);
+    await vi.waitFor(() => expect(forwarder.batchesInFlight).toBe(3), PATIENCE);
+    onSend = () => void forwarder.stop();
+    refuse = false;
+    nowMs += 2_000;
+    await vi.waitFor(() => expect(batches()).toHaveLength(1), PATIENCE);
+    await forwarder.stop();
+    expect(batches()).toHaveLength(1);
+  });
+
+  it("an answer that comes after it stopped is not written: the journal may be closed", async () => {
+    await claim(0, 3);
+    await vi.waitFor(() => expect(batches()).toHaveLength(1), PATIENCE);
+    await forwarder.stop();
+    const end = journal.appendedOffset;
+    acknowledge(0);
+    expect(journal.appendedOffset).toBe(end);
+    expect(forwarder.lagBytes).toBe(0);
+  });
+
+  it("a journal that cannot be read stops the node, but not one that is stopping already", async () => {
+    await forwarder.stop();
+    renameSync(dir, `${dir}.away`);
+    try {
+      await forward();
+      await vi.waitFor(
+        () => expect(failures).toEqual([expect.objectContaining({ code: "missing_file" })]),
+        PATIENCE,
+      );
+      failures = [];
+      await forward();
+      await forwarder.stop();
+      expect(failures).toEqual([]);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+      renameSync(`${dir}.away`, dir);
+    }
   });
 });
