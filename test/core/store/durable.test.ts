@@ -95,7 +95,7 @@ describe("replace", () => {
 });
 
 describe("a directory", () => {
-  it("that a killed process has just made is not lost with the power once another relies on it", async () => {
+  it("that a killed process has just made is lost with the power, though another has relied on it", async () => {
     // Killed between making the directory and syncing the one above it.
     const disk = SimulatedDisk.holding([["/srv/file", Buffer.from("x")]]);
     await disk.makeDirectory("/srv/data");
