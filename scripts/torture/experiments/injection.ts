@@ -34,9 +34,10 @@ export const experiment: Experiment = {
   run: async ({ trials, seed, note }) => {
     const violations = new Violations();
     const show = await SmallShow.start(1_000, violations);
-    const tap = await QueueTap.open(show.redis, show.queueName);
     const hand = new QueueHand(show.redis, show.queueName);
+    let tap: QueueTap | undefined;
     try {
+      tap = await QueueTap.open(show.redis, show.queueName);
       const injection = new Injection(show, hand, seededRandom(seed), violations);
       await injection.listen(tap);
       const rounds = Math.min(ROUNDS_MAX, Math.ceil(trials / TRIALS_PER_ROUND));
@@ -47,7 +48,7 @@ export const experiment: Experiment = {
       }
       return await injection.outcome();
     } finally {
-      tap.close();
+      tap?.close();
       await hand.close();
       await show.remove();
     }

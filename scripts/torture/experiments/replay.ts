@@ -21,9 +21,10 @@ export const experiment: Experiment = {
   run: async ({ trials, seed, note }) => {
     const violations = new Violations();
     const show = await SmallShow.start(1_000, violations);
-    const tap = await QueueTap.open(show.redis, show.queueName);
     const hand = new QueueHand(show.redis, show.queueName);
+    let tap: QueueTap | undefined;
     try {
+      tap = await QueueTap.open(show.redis, show.queueName);
       const replay = new Replay(show, tap, hand, seededRandom(seed), violations);
       await replay.record();
       note("a show was recorded");
@@ -33,7 +34,7 @@ export const experiment: Experiment = {
       await replay.repeat(Math.ceil(trials / 2));
       return await replay.outcome();
     } finally {
-      tap.close();
+      tap?.close();
       await hand.close();
       await show.remove();
     }

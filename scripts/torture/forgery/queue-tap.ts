@@ -2,7 +2,9 @@
  * Listens to a queue on Redis as anybody can who reaches the server: every batch that is put in (MONITOR) and every
  * acknowledgement that comes out (the stream of events).
  */
-import { Redis } from "ioredis";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { createInterface } from "node:readline";
 import type { RedisServer } from "../stage/redis-server.ts";
 
 export interface TappedJob {
@@ -11,31 +13,35 @@ export interface TappedJob {
   readonly jobId: string;
 }
 
-const JOB_ID = /^s\d+-[0-9a-f]{12}-\d+-\d+-[0-9a-f]{8}$/;
-const DATA = /^\{"batch":"([\w-]*)"\}$/;
+/** A line of MONITOR shows each argument as a quoted text. */
+const DATA = /"\{\\"batch\\":\\"([\w-]*)\\"\}"/;
+const JOB_ID = /s\d+-[0-9a-f]{12}-\d+-\d+-[0-9a-f]{8}/;
 
 export class QueueTap {
   /** Each batch once, however often it was sent. */
   private readonly batches = new Map<string, string>();
   private readonly server: RedisServer;
   private readonly queueName: string;
-  private readonly client: Redis;
+  private readonly socket: Socket;
 
-  private constructor(server: RedisServer, queueName: string, client: Redis) {
+  private constructor(server: RedisServer, queueName: string, socket: Socket) {
     this.server = server;
     this.queueName = queueName;
-    this.client = client;
+    this.socket = socket;
   }
 
+  /** A socket of our own: ioredis loses its place when commands of others come between its own greetings. */
   static async open(server: RedisServer, queueName: string): Promise<QueueTap> {
-    const client = new Redis(server.url, { lazyConnect: true, retryStrategy: () => null });
-    client.on("error", () => {});
-    await client.connect();
-    const monitor = await client.monitor();
-    const tap = new QueueTap(server, queueName, monitor);
-    monitor.on("monitor", (_time: string, args: string[]) => tap.hear(args));
-    monitor.on("error", () => {});
-    client.disconnect();
+    const socket = connect(server.port, "127.0.0.1");
+    await once(socket, "connect");
+    const tap = new QueueTap(server, queueName, socket);
+    // Whoever kills the server ends the tap.
+    socket.on("error", () => {});
+    const lines = createInterface({ input: socket });
+    const listening = once(lines, "line");
+    lines.on("line", (line) => tap.hear(line));
+    socket.write("MONITOR\r\n");
+    await listening;
     return tap;
   }
 
@@ -53,14 +59,13 @@ export class QueueTap {
   }
 
   close(): void {
-    this.client.disconnect();
+    this.socket.destroy();
   }
 
-  /** A job is added by a script with its data among the arguments, and written by a command of that script. */
-  private hear(args: readonly string[]): void {
-    const batch = args.map((arg) => DATA.exec(arg)?.[1]).find((text) => text !== undefined);
-    if (batch === undefined) return;
-    const jobId = args.map((arg) => arg.split(":").at(-1) ?? "").find((arg) => JOB_ID.test(arg));
-    if (jobId !== undefined) this.batches.set(batch, jobId);
+  /** A job is added by a script with its data and its ID among the arguments. */
+  private hear(line: string): void {
+    const batch = DATA.exec(line)?.[1];
+    const jobId = JOB_ID.exec(line)?.[0];
+    if (batch !== undefined && jobId !== undefined) this.batches.set(batch, jobId);
   }
 }
