@@ -8,6 +8,7 @@ import type { Tallies } from "./tallies.ts";
 
 type Kind = Attempt["kind"];
 const WRITES: readonly Kind[] = ["write", "create"];
+const NAMINGS: readonly Kind[] = ["link", "rename"];
 const SYNCS: readonly Kind[] = ["sync", "datasync"];
 
 export type Trouble = "disk full" | "write error" | "short write" | "sync error" | "read error";
@@ -19,6 +20,7 @@ export class DiskTrouble implements DiskHabits {
   private readonly tallies: Tallies;
   private readonly random: SeededRandom;
   private due: Trouble | undefined;
+  private named: (() => void) | undefined;
 
   constructor(tallies: Tallies, random: SeededRandom) {
     this.tallies = tallies;
@@ -30,6 +32,11 @@ export class DiskTrouble implements DiskHabits {
     this.due = trouble;
   }
 
+  /** Calls back when the next file gets its name: its directory is not synced yet. */
+  whenNamed(then: () => void): void {
+    this.named = then;
+  }
+
   /** A program starts, and has seen nothing yet. */
   forgive(): void {
     this.hasStruck = false;
@@ -38,11 +45,16 @@ export class DiskTrouble implements DiskHabits {
   /** Nothing more goes wrong. */
   end(): void {
     this.due = undefined;
+    this.named = undefined;
     this.slowMsMax = 1;
   }
 
   fault(kind: Kind): Fault | undefined {
-    const { due } = this;
+    const { due, named } = this;
+    if (named !== undefined && NAMINGS.includes(kind)) {
+      this.named = undefined;
+      named();
+    }
     if (due === undefined) return undefined;
     const fault = this.faultOf(due, kind);
     if (fault === undefined) return undefined;

@@ -62,6 +62,7 @@ export class Faults {
       () => node().kill(),
       () => node().losePower(),
       () => this.killThenLosePower(node()),
+      () => this.killAtName(node()),
       () => void node().stop(),
       () => node().trouble.expect(random.pick(TROUBLES)),
       () => this.slowDown(node()),
@@ -86,6 +87,15 @@ export class Faults {
     node.kill();
     scheduler.in(random.below(6000), () => {
       if (this.isOn) node.losePower();
+    });
+  }
+
+  /** A name that nobody synced is seen by the next start, and lost with the power. */
+  private killAtName(node: SimulatedNode): void {
+    const { random, scheduler } = this.world;
+    node.trouble.whenNamed(() => {
+      const strike = () => this.killThenLosePower(node);
+      scheduler.in(random.below(3), () => this.isOn && this.count("killed behind a new name", strike));
     });
   }
 
