@@ -14,7 +14,7 @@ import { until } from "../stage/until.ts";
 import { figuresOf } from "../verdict.ts";
 
 const SHARE_OF_CAPACITY = 0.7;
-const PACKETS_PER_SECOND = 80;
+const PACKETS_PER_SECOND = 40;
 const GUESTS_AT_ONCE = 96;
 const SITES = 2;
 const START_MS_MAX = 60_000;
@@ -25,9 +25,9 @@ const PAUSE_MS_MAX = 8_000;
 const CAPACITY_SHARE = 0.2;
 const CAPACITY_MS_MAX = 20_000;
 /** In shorter runs memory still grows into its working size, and nothing can be said of it. */
-const MEMORY_SECONDS_MIN = 300;
+const MEMORY_SECONDS_MIN = 900;
 /** A node remembers each keyed answer and each winner, until the campaign expires: by design. */
-const REMEMBERED_BYTES_PER_PACKET = 1024;
+const REMEMBERED_BYTES_PER_PACKET = 1536;
 const MEMORY_MB_PER_HOUR = 60;
 /** Sockets come and go with faults; a leak at each fault would be a hundred an hour and more. */
 const FDS_MAX = 8;

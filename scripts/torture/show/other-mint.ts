@@ -63,7 +63,11 @@ export class OtherMint {
     await program.start(false);
     await sleep(this.random.below(Math.ceil(this.wholeMs)));
     await program.kill();
-    if (++this.kills % KILLS_PER_MINT !== 0) return;
+    if (++this.kills % KILLS_PER_MINT === 0) await this.finish();
+  }
+
+  /** Resumes what was killed last, to its end. */
+  async finish(): Promise<void> {
     await this.mintToTheEnd("killed");
     this.compare();
     this.beginAnew();
