@@ -64,11 +64,12 @@ export class Program {
     return data.toString();
   }
 
-  /** Resolves with the exit code when it has ended by itself and said its last word. */
-  async ended(): Promise<number | null> {
+  /** Resolves when it has ended and said its last word, with its exit code or the signal that killed it. */
+  async ended(): Promise<number | NodeJS.Signals | null> {
     const { child } = this;
-    if (child?.stdout?.closed === false || child?.stderr?.closed === false) await once(child, "close");
-    return child?.exitCode ?? null;
+    if (child === undefined) throw new Error(`${this.args[0]} was not started`);
+    if (child.stdout?.closed === false || child.stderr?.closed === false) await once(child, "close");
+    return child.exitCode ?? child.signalCode;
   }
 
   async kill(): Promise<void> {
