@@ -201,8 +201,7 @@ export class Forwarder {
 
   /** @returns the one ledger that answers, or undefined if there are two or the node stops */
   private async askForLedger(producer: BatchProducer): Promise<Buffer | undefined> {
-    const wasContradicted = this.askAtMs === 0 && this.window.length > 0;
-    this.witness.begin();
+    this.witness.begin(this.askAtMs === 0 && this.window.length > 0);
     for (let next = this.ask(); next && !this.stopping; next = this.ask()) {
       const dueMs = await this.sendDue(producer, [next]);
       if (this.isAsking()) await this.pause(dueMs);
@@ -210,7 +209,7 @@ export class Forwarder {
     this.askAtMs = this.options.clock.monotonicMs() + ASK_AGAIN_MS;
     if (this.stopping) return undefined;
     const before = this.witness.ledgerId;
-    const from = this.witness.judge(this.position, wasContradicted);
+    const from = this.witness.judge(this.position);
     if (from !== undefined) await this.options.unvouched.clear();
     this.tell();
     if (from === undefined) return undefined;

@@ -9,7 +9,7 @@
  */
 import { ID_BYTES } from "../../core/format/claim.ts";
 import type { Acknowledgement } from "../../core/format/claim-batch.ts";
-import { HongbaoError } from "../../core/format/error.ts";
+import { HongbaoError, invariant } from "../../core/format/error.ts";
 import type { Journal } from "../../core/store/journal.ts";
 import { type Shipment, sealQuestion } from "./shipment.ts";
 import type { Unvouched } from "./unvouched.ts";
@@ -37,6 +37,7 @@ export class LedgerWitness {
   /** Ledgers that this process has sent claims to and left, hex. */
   private readonly left = new Set<string>();
   private split = false;
+  private contradicted = false;
 
   /** @param known the ledger that the journal knows */
   constructor(options: WitnessOptions, known: Buffer | undefined) {
@@ -59,8 +60,10 @@ export class LedgerWitness {
     return this.open;
   }
 
-  begin(): void {
+  /** @param wasContradicted another ledger than the known one has answered a batch */
+  begin(wasContradicted: boolean): void {
     this.answers = [];
+    this.contradicted = wasContradicted;
   }
 
   /** @returns what to ask now, or undefined when this round has its answers */
@@ -75,24 +78,31 @@ export class LedgerWitness {
   hear(answer: Acknowledgement): void {
     this.open = undefined;
     this.answers.push(answer);
+    // Where another one has contradicted the known ledger before, they are two.
+    if (!this.contradicted) this.forgetReplaced();
   }
 
   /**
    * What a round came to.
-   * @param wasContradicted another ledger than the known one has answered a batch
    * @returns from which offset on to send to the ledger that is now `ledgerId`, or undefined if there are two
    * @throws HongbaoError `owned_elsewhere`
    */
-  judge(position: number, wasContradicted: boolean): number | undefined {
+  judge(position: number): number | undefined {
     const names = new Set(this.answers.map(({ ledgerId }) => Buffer.from(ledgerId).toString("hex")));
     const before = this.known;
-    if (!this.believe(names, wasContradicted)) return undefined;
+    if (!this.believe(names)) return undefined;
     return this.hold(this.answers.at(-1), before === this.known ? position : 0);
+  }
+
+  /** The known ledger's answers, and then another's: it was replaced meanwhile, unless it is heard again. */
+  private forgetReplaced(): void {
+    const others = this.answers.filter(({ ledgerId }) => this.known?.equals(ledgerId) !== true);
+    if (others.length === 1 && others[0] === this.answers.at(-1)) this.answers = others;
   }
 
   /** Holds the ledger's word on this journal against the journal. */
   private hold(answer: Acknowledgement | undefined, position: number): number {
-    if (answer === undefined) return position;
+    invariant(answer !== undefined, "a round that is judged has its answers");
     if (answer.standing === "other-journal")
       throw new HongbaoError(
         "owned_elsewhere",
@@ -111,14 +121,14 @@ export class LedgerWitness {
     return answer.settledUpTo;
   }
 
-  private believe(answers: ReadonlySet<string>, wasContradicted: boolean): boolean {
+  private believe(answers: ReadonlySet<string>): boolean {
     const known = this.known?.toString("hex");
     const [heard] = answers;
     if (
       heard === undefined ||
       answers.size > 1 ||
       this.left.has(heard) ||
-      (wasContradicted && heard === known)
+      (this.contradicted && heard === known)
     ) {
       this.split = true;
       const names = [...new Set([...answers, ...this.left, ...(known === undefined ? [] : [known])])].join(

@@ -343,6 +343,28 @@ describe("forwarder (invariant 7)", () => {
     expect(batches().every(({ batch }) => LEDGER.equals(Buffer.from(batch.forLedger)))).toBe(true);
   });
 
+  it("a ledger that is replaced between two answers of one round is no second one", async () => {
+    await claim(0, 20);
+    await vi.waitFor(() => expect(users()).toHaveLength(20), PATIENCE);
+    acknowledge(0, LEDGER);
+    questions = 0;
+    present = [...Array(7).fill(LEDGER), ...Array(50).fill(OTHER_LEDGER)];
+    nowMs += 61_000;
+    await vi.waitFor(() => expect(lastIsFor(OTHER_LEDGER)).toBe(true), PATIENCE);
+    expect([forwarder.isSplit, alarms]).toEqual([false, [expect.stringContaining("was replaced by")]]);
+  });
+
+  it("two ledgers that take turns in a quiet minute are two, whoever answers first", async () => {
+    await claim(0, 20);
+    await vi.waitFor(() => expect(users()).toHaveLength(20), PATIENCE);
+    acknowledge(0, LEDGER);
+    questions = 0;
+    present = [LEDGER, LEDGER, OTHER_LEDGER];
+    nowMs += 61_000;
+    await vi.waitFor(() => expect(forwarder.isSplit).toBe(true), PATIENCE);
+    expect(alarms).toEqual([expect.stringContaining("two ledgers answer")]);
+  });
+
   it("a ledger that comes back after it was replaced is a second one, too", async () => {
     await claim(0, 20);
     await vi.waitFor(() => expect(users()).toHaveLength(20), PATIENCE);
