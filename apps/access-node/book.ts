@@ -3,11 +3,13 @@
  * which requests were answered, which packets are claimed, how far the ledger has acknowledged.
  *
  * The same `apply` runs on every frame of a recovery and on every frame that is appended live, so that what a
- * restarted node knows is what it knew. Memory: one bit a packet, and one entry a winner and a keyed request.
+ * restarted node knows is what it knew. Memory: four bytes a packet, and one entry a winner and a keyed request.
  */
+import type { Claim } from "../../core/format/claim.ts";
 import { invariant } from "../../core/format/error.ts";
 import type { Frame } from "../../core/format/frame.ts";
 import type { Won } from "../../core/format/pass.ts";
+import { claimHash } from "../../core/store/ledger-claim.ts";
 
 /** A packet answer that may have to be given again. */
 export interface Answered {
@@ -29,7 +31,8 @@ interface LaneBook {
 export class Book {
   readonly lanes: readonly Readonly<LaneBook>[];
   private readonly laneBooks: LaneBook[];
-  private readonly claimedBits: Uint8Array;
+  /** The last claim of each packet: 4 bytes of its hash, 0 for none. */
+  private readonly claimMarks: Uint32Array;
   private readonly packets: number;
   private readonly winners = new Map<string, Won>();
   private readonly answers = new Map<string, Answered>();
@@ -42,7 +45,7 @@ export class Book {
     this.laneBooks = lanePackets.map(() => ({ cursor: 0, leasedUpTo: 0, burned: 0 }));
     this.lanes = this.laneBooks;
     this.packets = lanePackets.reduce((sum, n) => sum + n, 0);
-    this.claimedBits = new Uint8Array(Math.ceil(this.packets / 8));
+    this.claimMarks = new Uint32Array(this.packets);
   }
 
   /** @param offset the stream offset at which the frame begins, or a little before. @throws BrokenInvariant for a frame that cannot follow */
@@ -57,7 +60,7 @@ export class Book {
         return;
       }
       case "claim":
-        this.claim(frame.serial);
+        this.claim(frame.serial, frame);
         this.claimedEnd = offset + 1;
         return;
       case "lease":
@@ -95,7 +98,15 @@ export class Book {
   }
 
   isClaimed(serial: number): boolean {
-    return ((this.claimedBits[serial >>> 3] ?? 0) & (1 << (serial & 7))) !== 0;
+    return this.claimMarks[serial] !== 0;
+  }
+
+  /**
+   * True if this very claim (token, user, device) is the packet's last one. Another one with the same serial is not
+   * the same: who has stolen the node's key can seal any serial, and must not use up the genuine holder's claim.
+   */
+  holds(serial: number, claim: Claim): boolean {
+    return this.claimMarks[serial] === markOf(claim);
   }
 
   /** A stream offset inside the last claim: a ledger that acknowledged further has all of them. */
@@ -116,11 +127,10 @@ export class Book {
     return this.acknowledgement;
   }
 
-  private claim(serial: number): void {
+  private claim(serial: number, claim: Claim): void {
     invariant(serial < this.packets, "a claimed serial is one of the shard");
-    if (this.isClaimed(serial)) return;
-    this.claims++;
-    this.claimedBits[serial >>> 3] = (this.claimedBits[serial >>> 3] ?? 0) | (1 << (serial & 7));
+    if (!this.isClaimed(serial)) this.claims++;
+    this.claimMarks[serial] = markOf(claim);
   }
 
   private remember(key: Uint8Array, body: Uint8Array, issue: Omit<Answered, "body">): void {
@@ -133,6 +143,10 @@ export class Book {
     invariant(lane !== undefined, `the shard has no lane ${index}`);
     return lane;
   }
+}
+
+function markOf(claim: Claim): number {
+  return claimHash(claim).readUInt32BE() || 1;
 }
 
 function hex(bytes: Uint8Array): string {

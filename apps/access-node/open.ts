@@ -5,6 +5,7 @@
  * Order: token (opaque), pass, expiry, journal.
  */
 
+import type { Claim } from "../../core/format/claim.ts";
 import { formatPacket } from "../../core/format/packet.ts";
 import { openReceipt } from "../../core/format/pass.ts";
 import { decodeToken, tokenOpener } from "../../core/format/token.ts";
@@ -48,25 +49,23 @@ export class Opener {
       pass.packet.shard === this.shard.identity.shard &&
       pass.packet.epoch === this.shard.identity.epoch;
     if (!mine) return "not-yours";
-    const nowMs = this.shard.clock.wallMs();
-    if (this.shard.book.isClaimed(packet.serial)) await this.syncing.get(packet.serial);
-    else if (nowMs >= this.shard.expiresAtMs) return "expired";
-    else await this.claim(packet.serial, { token, user, device, atMs: nowMs });
+    const claim = { token, user, device, atMs: this.shard.clock.wallMs() };
+    if (this.shard.book.holds(packet.serial, claim)) await this.syncing.get(packet.serial);
+    else if (claim.atMs >= this.shard.expiresAtMs) return "expired";
+    else await this.claim(packet.serial, claim);
     const id = formatPacket({ ...this.shard.identity, serial: packet.serial });
     return { packet: id, cents: packet.cents, ad: packet.ad, status: "crediting" };
   }
 
-  private async claim(
-    serial: number,
-    claim: { token: Uint8Array; user: string; device: string; atMs: number },
-  ): Promise<void> {
+  private async claim(serial: number, claim: Claim): Promise<void> {
     // If we die before the sync, nobody saw an amount, and the token can be opened again.
     const synced = this.shard.journal.durable(this.shard.append({ type: "claim", serial, ...claim }));
     this.syncing.set(serial, synced);
     try {
       await synced;
     } finally {
-      this.syncing.delete(serial);
+      // Another claim of this serial may be on its way by now.
+      if (this.syncing.get(serial) === synced) this.syncing.delete(serial);
     }
   }
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { encodeToken } from "../../../core/format/token.ts";
+import { sealPass } from "../../../core/format/pass.ts";
+import { decodeToken, encodeToken, sealToken, tokenSerial } from "../../../core/format/token.ts";
 import { openJournalReader } from "../../../core/store/journal-reader.ts";
 import { type Minted, mint } from "../../../scripts/torture/stage/minted.ts";
 import { type Served, serve } from "./served.ts";
@@ -66,6 +67,29 @@ describe("open", () => {
     for (const body of wrong)
       expect(await node.open(body)).toMatchObject({ status: 403, body: { code: "not_yours" } });
     expect(await claims()).toBe(0);
+  });
+
+  it("a thief with the node's key who claims a serial first does not use up its holder's claim", async () => {
+    const won = await win();
+    const token = decodeToken(won.token) ?? Buffer.alloc(0);
+    const { keys, scope, quotaKey, identity } = node.shard;
+    const serial = tokenSerial(token);
+    const made = sealToken(keys.token, scope, { serial, cents: 1, ad: 1, checksum: new Uint8Array(6) });
+    const eve = { user: "eve", device: "laptop" };
+    const forged = sealPass({ receipt: keys.receipt, quota: quotaKey }, eve, {
+      packet: { ...identity, serial },
+      won: [],
+    });
+    const theft = { ...eve, token: encodeToken(made), pass: forged };
+    expect((await node.open(theft)).status).toBe(200);
+    const [honest] = await Promise.all([node.open({ ...ann, ...won }), node.open(theft)]);
+    expect(honest?.body["cents"]).toBeGreaterThan(0);
+    const users = [];
+    const reader = await openJournalReader(minted.epochDir.node(0));
+    for await (const { frame } of reader.entries()) if (frame.type === "claim") users.push(frame.user);
+    await reader.close();
+    expect(users).toContain("ann");
+    expect(node.shard.book.claimed).toBe(1);
   });
 
   it("has one opaque answer for whatever is not a token of its shard", async () => {
