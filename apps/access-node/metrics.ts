@@ -15,8 +15,8 @@ export interface NodeMetrics {
   expose(): Promise<{ contentType: string; text: string }>;
 }
 
-/** An exposition lists the process's files and asks the queue: many times a shake's cost, and anybody may ask. */
-const EXPOSE_MS = 1_000;
+/** What costs many times a shake is looked at once a second, however often anybody asks: files and queue. */
+const COSTLY_MS = 1_000;
 const OPEN_SECONDS_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2];
 
 export function nodeMetrics(
@@ -26,10 +26,12 @@ export function nodeMetrics(
   producer: () => BatchProducer | undefined,
   connections: () => Connections | undefined,
 ): NodeMetrics {
-  const registry = new Registry();
+  const [registry, costly] = [new Registry(), new Registry()];
   const { campaign, mode } = shard.manifest;
-  registry.setDefaultLabels({ campaign, mode, shard: String(shard.identity.shard) });
-  collectDefaultMetrics({ register: registry });
+  for (const one of [registry, costly])
+    one.setDefaultLabels({ campaign, mode, shard: String(shard.identity.shard) });
+  collectDefaultMetrics({ register: costly });
+  addQueue(costly, producer);
   addStock(registry, shard, burnedNow);
   addJournal(registry, shard);
   addDelivery(registry, forwarder, producer);
@@ -59,16 +61,17 @@ export function nodeMetrics(
     buckets: OPEN_SECONDS_BUCKETS,
     registers,
   });
+  const exposeCostly = atMostEvery(COSTLY_MS, shard.clock.monotonicMs, () => costly.metrics());
   return {
     shake: (outcome) => shakes.inc({ outcome }),
     open: (result, seconds) => {
       opens.inc({ result });
       if (result === "opened") openSeconds.observe(seconds);
     },
-    expose: atMostEvery(EXPOSE_MS, shard.clock.monotonicMs, async () => ({
+    expose: async () => ({
       contentType: registry.contentType,
-      text: await registry.metrics(),
-    })),
+      text: `${await registry.metrics()}\n${await exposeCostly()}`,
+    }),
   };
 }
 
@@ -150,6 +153,9 @@ function addDelivery(
   gauge(registry, "hongbao_queue_connected", "1 while the queue can be reached", () =>
     producer()?.connected ? 1 : 0,
   );
+}
+
+function addQueue(registry: Registry, producer: () => BatchProducer | undefined): void {
   new Gauge({
     name: "hongbao_queue_jobs",
     help: "Batches that wait or run in the queue, of all nodes; -1 while it cannot be asked",
