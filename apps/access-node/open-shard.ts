@@ -95,7 +95,9 @@ async function assemble(
   const { book, journal } = await recover(epochDir.disk, dir, manifestShard.lanes, world);
   const unvouched = await Unvouched.since(dir, journal.appendedOffset, epochDir.disk);
   const append = (frame: Frame) => {
-    // The book first: what it does not accept must never reach the disk.
+    // The book first: what it does not accept must never reach the disk. And nothing once the journal has failed:
+    // what the book holds is answered for.
+    journal.assertWhole();
     book.apply(frame, journal.appendedOffset);
     return journal.append(frame);
   };

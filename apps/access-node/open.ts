@@ -61,11 +61,9 @@ export class Opener {
     // If we die before the sync, nobody saw an amount, and the token can be opened again.
     const synced = this.shard.journal.durable(this.shard.append({ type: "claim", serial, ...claim }));
     this.syncing.set(serial, synced);
-    try {
-      await synced;
-    } finally {
-      // Another claim of this serial may be on its way by now.
-      if (this.syncing.get(serial) === synced) this.syncing.delete(serial);
-    }
+    await synced;
+    // Only now: once the journal has failed, a repeated open must fail as the first one did. And only if no other
+    // claim of this serial is on its way by now.
+    if (this.syncing.get(serial) === synced) this.syncing.delete(serial);
   }
 }

@@ -24,7 +24,7 @@ import {
 import { OffsetGate } from "./offset-gate.ts";
 
 const SEGMENT_BYTES = 64 * 1024 * 1024;
-const REWRITE_BYTES = 256 * 1024;
+const SETTLED_BYTES = 1024 * 1024;
 
 export interface JournalOptions {
   /** Called once, when a write or a sync failed: the process must stop. */
@@ -85,7 +85,7 @@ export class Journal {
   }
 
   /**
-   * Recovers a journal: replays every whole frame, cuts a crash's torn tail, and brings what it found to the disk,
+   * Recovers a journal: replays every whole frame, cuts a crash's torn tail, and puts on the disk what it found,
    * because the answers that will be given again must not rest on bytes that only the page cache holds.
    * @throws HongbaoError `missing_file`, `corrupt_journal`, `journal_failed`
    */
@@ -96,26 +96,28 @@ export class Journal {
   ): Promise<Journal> {
     const disk = options.disk ?? machineDisk;
     const reader = await openJournalReader(dir, disk);
-    let statedUpTo = 0;
+    let settled = 0;
     try {
       for await (const entry of reader.entries()) {
-        if (entry.frame.type === "durable") statedUpTo = Math.max(statedUpTo, entry.frame.upTo);
         replay(entry);
+        if (entry.frame.type === "durable") settled = entry.frame.upTo;
       }
     } finally {
       await reader.close();
     }
     const { segment, position } = reader.place;
     invariant(segment === (await segmentCount(dir, disk)) - 1, "reading ends in the last segment");
-    const handle = await disk.open(segmentPath(dir, segment), "r+");
-    // If we die here, the tail is cut again, at the same place.
-    await handle.truncate(position);
-    await writeAgain(
-      handle,
-      Math.max(SEGMENT_HEADER_BYTES, position - (reader.offset - statedUpTo)),
-      position,
-    );
-    await handle.sync();
+    const path = segmentPath(dir, segment);
+    const handle = await disk.open(path, "r+");
+    const unsettled = Math.max(SEGMENT_HEADER_BYTES, position - (reader.offset - settled));
+    await settle(handle, unsettled, position).catch(async (cause) => {
+      await handle.close();
+      throw new HongbaoError(
+        "journal_failed",
+        `${path} could not be recovered (${cause instanceof Error ? cause.message : String(cause)}): free or repair the disk, then start the node again`,
+        { cause },
+      );
+    });
     return new Journal(
       dir,
       reader.identity,
@@ -135,9 +137,14 @@ export class Journal {
     return this.appended;
   }
 
+  /** @throws HongbaoError `journal_failed` once it has failed: nothing may be promised any more */
+  assertWhole(): void {
+    if (this.failure) throw this.failure;
+  }
+
   /** @returns the stream offset behind the frame. @throws HongbaoError `journal_failed` */
   append(frame: Frame): number {
-    if (this.failure) throw this.failure;
+    this.assertWhole();
     if (this.statementDue) {
       this.statementDue = false;
       this.push({ type: "durable", offset: this.appended, upTo: this.durableGate.reached });
@@ -192,6 +199,7 @@ export class Journal {
     try {
       await new Promise((resolve) => setImmediate(resolve));
       while (this.pending.length > 0) {
+        this.assertWhole();
         if (this.position >= (this.options.segmentBytes ?? SEGMENT_BYTES)) await this.roll();
         const bytes = Buffer.concat(this.pending);
         const { appended: end, chain } = this;
@@ -234,7 +242,10 @@ export class Journal {
   /** Begins the next segment. The old one is synced whole first: only the last segment may ever be cut. */
   private async roll(): Promise<void> {
     await this.syncing;
+    this.assertWhole();
     await this.handle.sync();
+    // A sync that began meanwhile may have failed: what it covered would lie in front of the next segment.
+    this.assertWhole();
     this.statementDue = true;
     this.durableGate.advance(this.writtenGate.reached);
     const header = {
@@ -268,19 +279,18 @@ export class Journal {
 }
 
 /**
- * Where a sync failed, the kernel takes its pages for clean, and another sync does not write them ("fsyncgate"). So
- * what no statement vouches for is written again before it is synced: the same bytes, so that dying here is harmless.
+ * Puts on the disk what recovery read between `from` and `to`, and cuts what lies behind. It is written once more:
+ * after a failed sync the kernel takes its pages for clean, shows them, and a further sync writes nothing of them.
  */
-async function writeAgain(handle: DiskFile, from: number, to: number): Promise<void> {
-  const bytes = Buffer.allocUnsafe(Math.min(REWRITE_BYTES, Math.max(0, to - from)));
+async function settle(file: DiskFile, from: number, to: number): Promise<void> {
+  // If we die here, the tail is cut again, at the same place.
+  await file.truncate(to);
+  const bytes = Buffer.allocUnsafe(Math.min(SETTLED_BYTES, to - from));
   for (let at = from; at < to; ) {
-    const { bytesRead } = await handle.read(bytes, 0, Math.min(bytes.length, to - at), at);
-    const { bytesWritten } = await handle.write(bytes, 0, bytesRead, at);
-    if (bytesWritten === 0 || bytesWritten !== bytesRead)
-      throw new HongbaoError(
-        "journal_failed",
-        `${bytesWritten} of ${bytesRead} bytes of the journal could be written again: free or repair the disk, then start the node again`,
-      );
-    at += bytesWritten;
+    const { bytesRead } = await file.read(bytes, 0, Math.min(bytes.length, to - at), at);
+    const { bytesWritten } = await file.write(bytes, 0, bytesRead, at);
+    if (bytesRead === 0 || bytesWritten < bytesRead) throw new Error(`it could not be written at byte ${at}`);
+    at += bytesRead;
   }
+  await file.sync();
 }

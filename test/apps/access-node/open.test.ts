@@ -2,6 +2,10 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { sealPass } from "../../../core/format/pass.ts";
 import { decodeToken, encodeToken, sealToken, tokenSerial } from "../../../core/format/token.ts";
 import { openJournalReader } from "../../../core/store/journal-reader.ts";
+import { Life } from "../../../scripts/torture/lives/life.ts";
+import { mintedDisk } from "../../../scripts/torture/lives/minted-disk.ts";
+import { Witness } from "../../../scripts/torture/lives/witness.ts";
+import { seededRandom } from "../../../scripts/torture/random.ts";
 import { type Minted, mint } from "../../../scripts/torture/stage/minted.ts";
 import { type Served, serve } from "./served.ts";
 
@@ -111,6 +115,26 @@ describe("open", () => {
       answers.push(await node.open({ ...ann, ...won, token }));
     expect(new Set(answers.map(({ status, body }) => JSON.stringify([status, body]))).size).toBe(1);
     expect(answers[0]).toMatchObject({ status: 400, body: { code: "invalid_token" } });
+  });
+
+  it("once the journal has failed, a second try shows the amount that the first one could not", async () => {
+    const small = await mintedDisk(40);
+    let broken = false;
+    const disk = small.disk.copy({
+      fault: ({ kind }) => (broken && kind === "datasync" ? { code: "EIO", done: "nothing" } : undefined),
+    });
+    const witness = new Witness();
+    const fail = (what: unknown) => {
+      throw what;
+    };
+    const world = { minted: small, random: seededRandom(1), segmentBytes: 10_000, broken: fail };
+    const life = await Life.begin(disk, witness, { ...world, onFailure: () => {} });
+    const packets = [await life.shake("ann"), await life.shake("bob")];
+    broken = true;
+    for (const packet of [...packets, ...packets])
+      if (packet) await expect(life.open(packet)).rejects.toMatchObject({ code: "journal_failed" });
+    expect(witness.packets).toHaveLength(2);
+    expect(witness.claims).toEqual([]);
   });
 
   it("after expiry it is gone, but who had opened it sees it again", async () => {

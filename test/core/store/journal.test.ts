@@ -54,6 +54,19 @@ async function serials(path = dir): Promise<number[]> {
   return found;
 }
 
+/** Serials of the claims that a recovery on this disk finds. */
+async function claimsOn(disk: SimulatedDisk): Promise<number[]> {
+  const found: number[] = [];
+  await Journal.recover(
+    "/node",
+    ({ frame }) => {
+      if (frame.type === "claim") found.push(frame.serial);
+    },
+    { ...noFailure, disk },
+  );
+  return found;
+}
+
 describe("journal", () => {
   it("gives back every frame that was durable, in order, after it was left without closing", async () => {
     await Journal.create(dir, newIdentity());
@@ -159,6 +172,45 @@ describe("journal", () => {
   it("a second journal is never created over the first", async () => {
     await Journal.create(dir, newIdentity());
     await expect(Journal.create(dir, newIdentity())).rejects.toMatchObject({ code: "already_exists" });
+  });
+
+  it("claims read back after a failed sync are lost with the power, though a recovery synced them", async () => {
+    const disk = new SimulatedDisk();
+    await Journal.create("/node", newIdentity(), disk);
+    const failing = disk.process({
+      fault: ({ kind }) => (kind === "datasync" ? { code: "EIO", done: "nothing" } : undefined),
+    });
+    const options = { onFailure: () => {}, disk: failing };
+    const journal = await Journal.recover("/node", () => {}, options);
+    await expect(journal.durable(journal.append(claim(1)))).rejects.toMatchObject({ code: "journal_failed" });
+    failing.kill();
+    expect(await claimsOn(disk)).toEqual([1]);
+    for (const fate of disk.everyPowerLoss()) expect(await claimsOn(disk.afterPowerLoss(fate))).toEqual([1]);
+  });
+
+  it("a sync that fails while the journal rolls leaves a hole in front of another segment", async () => {
+    const late: (() => void)[] = [];
+    const disk = new SimulatedDisk();
+    await Journal.create("/node", newIdentity(), disk);
+    const failing = disk.process({
+      schedule: (operation, complete) =>
+        operation.startsWith("datasync") ? late.push(complete) : queueMicrotask(complete),
+      fault: ({ kind }) => (kind === "datasync" ? { code: "EIO", done: "nothing" } : undefined),
+    });
+    const options = { onFailure: () => {}, disk: failing, segmentBytes: 100 };
+    const journal = await Journal.recover("/node", () => {}, options);
+    const first = journal.durable(journal.append(claim(1)));
+    const second = journal.written(journal.append(claim(2)));
+    while (late.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    // Behind a full segment: it can only be written into the next one, once the sync has ended.
+    const third = journal.written(journal.append(claim(3)));
+    await second;
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const complete of late) complete();
+    await expect(first).rejects.toMatchObject({ code: "journal_failed" });
+    await expect(third).rejects.toMatchObject({ code: "journal_failed" });
+    expect(failing.syncedAgain).toEqual([]);
+    expect(await disk.list("/node")).toEqual(["segment-00000000.log"]);
   });
 
   it("a failed write ends the journal and fails everyone who waits", async () => {
