@@ -140,7 +140,7 @@ export class JournalReader {
       }
       const known = buffer.length;
       const wanted = Math.max(Math.min(CHUNK_BYTES, limit - this.at - known), decoded.bytes - known);
-      const more = await readUpTo(handle, this.place.position + known, wanted);
+      const more = await this.read(handle, this.place.position + known, wanted);
       if (more.length > 0) buffer = known === 0 ? more : Buffer.concat([buffer, more]);
       else if (known === 0 || (await this.judge(handle, "an incomplete frame")) === "tail") return;
       else buffer = Buffer.alloc(0);
@@ -156,7 +156,7 @@ export class JournalReader {
     const followed = (await segmentCount(this.dir, this.disk)) > this.segment + 1;
     if (durable <= this.at && !followed) return "tail";
     // What is known to be synced by now may have been half written when it was read.
-    const bytes = await readUpTo(handle, this.place.position, FRAME_HEAD_BYTES + FRAME_BODY_BYTES_MAX);
+    const bytes = await this.read(handle, this.place.position, FRAME_HEAD_BYTES + FRAME_BODY_BYTES_MAX);
     if (decodeFrame(bytes, this.identity.journalId, this.at, this.crc).state === "frame") return "again";
     throw new HongbaoError(
       "corrupt_journal",
@@ -171,7 +171,7 @@ export class JournalReader {
     let furthest = 0;
     let carry: Buffer = Buffer.alloc(0);
     for (let position = this.place.position; ; ) {
-      const chunk = await readUpTo(handle, position, CHUNK_BYTES);
+      const chunk = await this.read(handle, position, CHUNK_BYTES);
       if (chunk.length === 0) return furthest;
       position += chunk.length;
       const bytes = Buffer.concat([carry, chunk]);
@@ -179,6 +179,10 @@ export class JournalReader {
         furthest = Math.max(furthest, decodeDurable(bytes.subarray(i), this.identity.journalId)?.upTo ?? 0);
       carry = bytes.subarray(Math.max(0, bytes.length - 2 * FRAME_HEAD_BYTES - 64));
     }
+  }
+
+  private read(handle: DiskFile, position: number, length: number): Promise<Buffer> {
+    return readUpTo(handle, segmentPath(this.dir, this.segment), position, length);
   }
 
   private async openSegment(): Promise<DiskFile> {
@@ -194,12 +198,12 @@ export class JournalReader {
         `${segmentPath(this.dir, this.segment)} does not continue the journal before it: restore the file from a copy`,
       );
     this.segmentOffset = header.offset;
-    return await this.disk.open(segmentPath(this.dir, this.segment), "r");
+    return await openToRead(segmentPath(this.dir, this.segment), this.disk);
   }
 
   /** Steps into the next segment. What was a tail a moment ago may have been completed since: read on first. */
   private async leaveSegment(handle: DiskFile): Promise<void> {
-    const left = await readUpTo(handle, this.place.position, FRAME_HEAD_BYTES);
+    const left = await this.read(handle, this.place.position, FRAME_HEAD_BYTES);
     if (left.length > 0) return;
     await handle.close();
     this.handle = undefined;
@@ -209,11 +213,9 @@ export class JournalReader {
 
 async function readHeader(dir: string, segment: number, disk: Disk): Promise<SegmentHeader> {
   const path = segmentPath(dir, segment);
-  const handle = await disk.open(path, "r").catch((cause) => {
-    throw fileProblem(cause, path, "the journal segment");
-  });
+  const handle = await openToRead(path, disk);
   try {
-    const header = decodeSegmentHeader(await readUpTo(handle, 0, SEGMENT_HEADER_BYTES));
+    const header = decodeSegmentHeader(await readUpTo(handle, path, 0, SEGMENT_HEADER_BYTES));
     if (header) return header;
     throw new HongbaoError("corrupt_journal", `${path} has a damaged header: restore the file from a copy`);
   } finally {
@@ -221,11 +223,19 @@ async function readHeader(dir: string, segment: number, disk: Disk): Promise<Seg
   }
 }
 
-async function readUpTo(handle: DiskFile, position: number, length: number): Promise<Buffer> {
+function openToRead(path: string, disk: Disk): Promise<DiskFile> {
+  return disk.open(path, "r").catch((cause) => {
+    throw fileProblem(cause, path, "the journal segment");
+  });
+}
+
+async function readUpTo(handle: DiskFile, path: string, position: number, length: number): Promise<Buffer> {
   const bytes = Buffer.allocUnsafe(length);
   let done = 0;
   while (done < length) {
-    const { bytesRead } = await handle.read(bytes, done, length - done, position + done);
+    const { bytesRead } = await handle.read(bytes, done, length - done, position + done).catch((cause) => {
+      throw fileProblem(cause, path, "the journal segment");
+    });
     if (bytesRead === 0) break;
     done += bytesRead;
   }

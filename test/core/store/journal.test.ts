@@ -213,6 +213,19 @@ describe("journal", () => {
     expect(await disk.list("/node")).toEqual(["segment-00000000.log"]);
   });
 
+  it("a segment that cannot be read is not named", async () => {
+    const disk = new SimulatedDisk();
+    await Journal.create("/node", newIdentity(), disk);
+    let reads = 0;
+    const failing = disk.process({
+      fault: ({ kind }) => (kind === "read" && reads++ > 0 ? { code: "EIO", done: "nothing" } : undefined),
+    });
+    await expect(claimsOn(failing)).rejects.toMatchObject({
+      code: "unreadable_file",
+      message: expect.stringContaining("/node/segment-00000000.log"),
+    });
+  });
+
   it("a failed write ends the journal and fails everyone who waits", async () => {
     await Journal.create(dir, newIdentity());
     const failures: string[] = [];
