@@ -134,7 +134,7 @@ export async function begin(
 }
 
 /** A disk that answers late and out of turn, and syncs slowly, so that others write meanwhile. */
-function laggard(random: SeededRandom) {
+export function laggard(random: SeededRandom) {
   const syncTurnsMax = random.pick(SYNC_TURNS_MAX);
   return {
     schedule: (operation: string, complete: () => void) => {

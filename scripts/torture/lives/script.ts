@@ -8,21 +8,25 @@ import { type Attack, begin, recover } from "./power-loss.ts";
 import { Witness } from "./witness.ts";
 
 /** A few frames fill a segment. */
-const SCRIPT_SEGMENT_BYTES = 500;
+export const SCRIPT_SEGMENT_BYTES = 500;
 
-/** Two lives on one disk: everything that a node writes, at least once. */
-async function playScript(life: Life): Promise<void> {
-  const ann = await life.shake("ann", "key-1");
-  if (ann) await life.open(ann);
-  const [bob, cid] = await Promise.all([life.shake("bob"), life.shake("cid", "key-2")]);
-  await Promise.all([bob, cid].map(async (packet) => packet && (await life.open(packet))));
-  life.noteAcknowledged();
-  await life.push(life.witness.version + 1);
-  for (const user of ["dan", "eve", "fay"]) {
-    const packet = await life.shake(user);
+/** Everything that a node writes, at least once. Steps that fail leave the later ones what they can do. */
+export function script(life: Life): (() => Promise<unknown>)[] {
+  const { witness } = life;
+  const shakeAndOpen = async (user: string, key?: string) => {
+    const packet = await life.shake(user, key);
     if (packet) await life.open(packet);
-  }
-  await life.shake("ann", "key-1");
+  };
+  return [
+    () => shakeAndOpen("ann", "key-1"),
+    () => Promise.all([shakeAndOpen("bob"), shakeAndOpen("cid", "key-2")]),
+    async () => life.noteAcknowledged(),
+    () => life.push(witness.version + 1),
+    () => shakeAndOpen("dan"),
+    () => shakeAndOpen("eve"),
+    () => shakeAndOpen("fay"),
+    () => life.shake("ann", "key-1"),
+  ];
 }
 
 /** @param trials crash states: evenly taken from all, if there are more */
@@ -49,7 +53,7 @@ async function playTwice(attack: Attack): Promise<{ disk: SimulatedDisk; witness
   for (const disk of [first, first.process()]) {
     const life = await begin(disk, witness, SCRIPT_SEGMENT_BYTES, attack);
     if (life === undefined) continue;
-    await playScript(life);
+    for (const step of script(life)) await step();
     if (disk !== first) await life.stop();
     disk.kill();
   }

@@ -5,7 +5,7 @@
 import type { Disk, DiskFile } from "../../../core/store/disk.ts";
 import { type Storage, systemError } from "./storage.ts";
 
-type OperationKind = Exclude<keyof Disk | keyof DiskFile, "writeFile"> | "create";
+export type OperationKind = Exclude<keyof Disk | keyof DiskFile, "writeFile"> | "create";
 
 /** An operation that a process asked for. */
 export interface Attempt {
@@ -27,6 +27,16 @@ export interface DiskOptions {
   readonly schedule?: (operation: string, complete: () => void) => void;
   readonly fault?: (attempt: Attempt) => Fault | undefined;
 }
+
+/** On an open file: as on the machine, their errors name no path. */
+const OF_FILES: ReadonlySet<OperationKind> = new Set([
+  "read",
+  "write",
+  "truncate",
+  "sync",
+  "datasync",
+  "close",
+]);
 
 interface Effect<T> {
   whole(): T;
@@ -113,7 +123,7 @@ export class DiskProcess {
       fault.done === "everything" ? effect.whole() : fault.done === "half" ? effect.half?.() : undefined;
     if (fault.code !== undefined) {
       effect.failed?.();
-      throw systemError(fault.code, attempt.kind, attempt.path);
+      throw systemError(fault.code, attempt.kind, OF_FILES.has(attempt.kind) ? undefined : attempt.path);
     }
     if (done === undefined) throw new Error(`${attempt.kind} cannot be done by half`);
     return done;
