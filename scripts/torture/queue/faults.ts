@@ -84,7 +84,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   silent: async ({ show }, random) => {
     const networks = [show.nodeNetwork, show.workerNetwork].filter(() => random.chance(0.7));
     for (const network of networks) network.silence();
-    await sleep(random.chance(0.1) ? 7_000 : 500 + random.below(1_000));
+    await sleep(random.chance(0.05) ? 7_000 : 500 + random.below(1_000));
     for (const network of networks) network.heal();
   },
 
