@@ -81,7 +81,9 @@ export class LedgerPlace {
     file.seenVersion = version;
     let paidCents = 0;
     const now = new Set<string>();
-    for (const { shard, serial, cents, ad, user, device } of file.credits.all()) {
+    const credits = file.credits.all();
+    this.holdQuota(credits);
+    for (const { shard, serial, cents, ad, user, device } of credits) {
       paidCents += cents;
       const packet = `${shard}-${serial}`;
       this.violations.expect(!now.has(packet), `packet ${packet} was credited twice`);
@@ -104,6 +106,21 @@ export class LedgerPlace {
     const answers = this.answersOf(file.ledgerId);
     for (const packet of now) answers.add(packet);
     for (const { shard, serial } of file.rejections.all()) answers.add(`${shard}-${serial}`);
+  }
+
+  /** However a user came by its packets, it is paid no more than its quota. */
+  private holdQuota(credits: readonly Credit[]): void {
+    const { perUser, perAd } = this.deck.manifest.quota;
+    const paid = new Map<string, number>();
+    for (const { user, ad } of credits)
+      for (const [share, most] of [
+        [user, perUser],
+        [`${user} of ad ${ad}`, perAd],
+      ] as const) {
+        const packets = (paid.get(share) ?? 0) + 1;
+        paid.set(share, packets);
+        this.violations.expect(packets <= most, `${share} was credited ${packets} packets`);
+      }
   }
 
   /** The forwarder of a shard says that this ledger has answered every claim below `upTo`. */
