@@ -244,8 +244,13 @@ describe("recovery", () => {
       disk: watched.disk,
     });
     open.push(again);
-    // The closing statement is written again: nothing says that it is on the disk.
-    expect(watched.of(SEGMENT).slice(-4)).toEqual(["open r+", `truncate ${whole}`, "write 53", "sync"]);
+    // The last statement vouches for all but itself.
+    expect(watched.of(SEGMENT).slice(-4)).toEqual([
+      "open r+",
+      `truncate ${whole}`,
+      `write ${STATEMENT_BYTES}`,
+      "sync",
+    ]);
     expect(watched.openFiles).toBe(1);
     expect(replayed.map(({ type }) => type)).toEqual(["durable", "lease", "durable"]);
     expect([again.durableOffset, again.appendedOffset]).toEqual([whole - HEADER_BYTES, whole - HEADER_BYTES]);
@@ -257,6 +262,50 @@ describe("recovery", () => {
       offset: whole - HEADER_BYTES,
       upTo: whole - HEADER_BYTES,
     });
+  });
+
+  it("writes again, to the same bytes, what no statement vouches for, however much it is", async () => {
+    const journal = await recover();
+    await journal.durable(journal.append(lease(1)));
+    const vouched = journal.durableOffset;
+    for (let i = 0; i < 80_000; i++) journal.append(lease(i));
+    await journal.written(journal.appendedOffset);
+    const bytes = readFileSync(segmentPath(dir, 0));
+    const left = journal.appendedOffset - vouched;
+    watched = new WatchedDisk();
+    await Journal.recover(dir, () => {}, { onFailure: () => {}, disk: watched.disk }).then((it) =>
+      open.push(it),
+    );
+    const rewritten = watched.of(SEGMENT).filter((event) => event.startsWith("write"));
+    expect(rewritten).toEqual([`write ${1024 * 1024}`, `write ${left - 1024 * 1024}`]);
+    expect(readFileSync(segmentPath(dir, 0)).equals(bytes)).toBe(true);
+  });
+
+  it("writes nothing of the segments before the last again: they were synced when they were left", async () => {
+    const journal = await recover(HEADER_BYTES + STATEMENT_BYTES + LEASE_BYTES);
+    await journal.written(journal.append(lease(1)));
+    await journal.written(journal.append(lease(2)));
+    watched = new WatchedDisk();
+    await Journal.recover(dir, () => {}, { onFailure: () => {}, disk: watched.disk }).then((it) =>
+      open.push(it),
+    );
+    expect(watched.events.filter((event) => event.startsWith("write"))).toEqual([
+      `write ${NEXT_SEGMENT} ${LEASE_BYTES}`,
+    ]);
+  });
+
+  it("on a disk that does not take all of it again is refused", async () => {
+    const journal = await recover();
+    await journal.written(journal.append(lease(1)));
+    for (const taken of [0, 20]) {
+      watched.nextWriteBytes = taken;
+      const recovering = Journal.recover(dir, () => {}, { onFailure: () => {}, disk: watched.disk });
+      await expect(recovering).rejects.toMatchObject({
+        code: "journal_failed",
+        message: expect.stringContaining(`it could not be written at byte ${HEADER_BYTES}`),
+      });
+    }
+    expect((await frames()).map(({ type }) => type)).toEqual(["durable", "lease"]);
   });
 
   it("closes what it read when a frame cannot be replayed", async () => {
