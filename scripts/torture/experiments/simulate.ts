@@ -15,7 +15,7 @@ import { live } from "../simulation/simulated-life.ts";
 import { Tallies } from "../simulation/tallies.ts";
 
 /** Lives that one process lives. */
-const PROCESS_SEEDS = 500;
+const PROCESS_SEEDS = 250;
 /** Of so many lives, one ends with the production reconcile on its files. */
 const FINANCE_EVERY = 20;
 const SEEDS = 2 ** 32;

@@ -47,10 +47,14 @@ export async function live(
   account: (life: SimulatedLife) => Promise<void>,
 ): Promise<Lived> {
   const life = new SimulatedLife(deck, seed);
+  // Of a real program this would be the end.
+  const unhandled = (error: unknown) => life.world.violations.add(`nobody handles that ${String(error)}`);
+  process.on("unhandledRejection", unhandled);
   try {
     await life.run();
     if (life.world.violations.count === 0) await account(life);
   } finally {
+    process.off("unhandledRejection", unhandled);
     life.world.ledger.remove();
   }
   const { violations, log, tallies, scheduler } = life.world;
