@@ -53,6 +53,9 @@ export async function live(
   try {
     await life.run();
     if (life.world.violations.count === 0) await account(life);
+  } catch (error) {
+    // So that the seed is named, with its last events.
+    life.world.violations.add(`it broke down: ${error instanceof Error ? error.stack : String(error)}`);
   } finally {
     process.off("unhandledRejection", unhandled);
     life.world.ledger.remove();
