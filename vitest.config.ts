@@ -1,12 +1,28 @@
 import { defineConfig } from "vitest/config";
 
+const limits = { testTimeout: 60_000, hookTimeout: 60_000 };
+/** Whole shows of five processes each, and servers that are killed: two cores carry one of these at a time. */
+const ALONE = [
+  "test/e2e/**/*.test.ts",
+  "test/scripts/torture/experiments.test.ts",
+  "test/core/store/queue-*.test.ts",
+];
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
-    // End-to-end tests start whole shows of five processes each; two cores carry one at a time.
-    fileParallelism: false,
+    projects: [
+      {
+        test: {
+          ...limits,
+          name: "together",
+          include: ["test/**/*.test.ts"],
+          exclude: ALONE,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      { test: { ...limits, name: "alone", include: ALONE, maxWorkers: 1, sequence: { groupOrder: 1 } } },
+    ],
     coverage: {
       provider: "v8",
       include: ["core/**/*.ts", "apps/access-node/{channel,forwarder,ledger-witness,shipment}.ts"],

@@ -21,7 +21,7 @@ const NOTE_EVERY = 20_000;
 export const experiment: Experiment = {
   claim:
     "a damaged file is refused by name or changes nothing: never another amount, never a second hand-out",
-  trials: { unit: "damages", short: 2_000, full: 252_000 },
+  trials: { unit: "damages", short: 1_000, full: 252_000 },
   run: async ({ trials, seed, note }) => {
     const dir = mkdtempSync(join(tmpdir(), "hongbao-half-"));
     const scene = await Scene.play();

@@ -26,7 +26,7 @@ type Target = (typeof TARGETS)[number];
 export const experiment: Experiment = {
   claim:
     "nodes, worker, Redis and generator are killed with SIGKILL under load: no packet goes to two users, no acknowledged claim is lost or credited twice, no crash burns more than one lease, the books balance, and no secret is in a log",
-  trials: { unit: "kills", short: 10, full: 1000 },
+  trials: { unit: "kills", short: 5, full: 1000 },
   run: async ({ trials, seed, note }) => {
     const violations = new Violations();
     const size = sizeOf(trials);

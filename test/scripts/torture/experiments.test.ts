@@ -14,7 +14,7 @@ const run = promisify(execFile);
 const names = readdirSync(join(ROOT, "scripts/torture/experiments")).map((file) => file.replace(/\.ts$/, ""));
 
 describe("torture", () => {
-  it.each(names)("%s: nothing is violated", { timeout: 120_000 }, async (name) => {
+  it.each(names)("%s: nothing is violated", { timeout: 300_000 }, async (name) => {
     const { stdout } = await run(process.execPath, [MAIN, name, "--seed", "1"], { cwd: ROOT });
     const report = JSON.parse(stdout);
     expect(report).toMatchObject({ torture: name, violations: 0, seed: 1 });
