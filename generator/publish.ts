@@ -16,7 +16,14 @@ import { encodeSeedHeader, seedLayout, seedRoot } from "../core/format/seedfile.
 import { type SigningKey, signManifest } from "../core/format/signature.ts";
 import { campaignTag } from "../core/format/token.ts";
 import type { EpochDir } from "../core/store/campaign-dir.ts";
-import { exists, publish, readSmallFile, SECRET_MODE, syncDirectory } from "../core/store/durable.ts";
+import {
+  exists,
+  makeDirectory,
+  publish,
+  readSmallFile,
+  SECRET_MODE,
+  syncDirectory,
+} from "../core/store/durable.ts";
 import type { MintKeys } from "./keys.ts";
 import type { MintSecrets } from "./lane.ts";
 import type { MintedShard } from "./mint.ts";
@@ -48,7 +55,7 @@ export async function publishKeyFiles(
     tokenRoot: keyText(secrets.tokenRoot),
     publicKeys,
   };
-  await publishSame(epoch.settlementKey, formatKeyFile<"settlement">(settlement), SECRET_MODE);
+  await publishSame(epoch, epoch.settlementKey, formatKeyFile<"settlement">(settlement), SECRET_MODE);
   for (const { shard } of plan.shards) {
     const node: KeyFile<"node"> = {
       format: "hongbao.node-key.v1",
@@ -57,7 +64,7 @@ export async function publishKeyFiles(
       quotaKey: keyText(quotaKey(keys.master, campaign.campaign, campaign.mode)),
       publicKeys,
     };
-    await publishSame(epoch.nodeKey(shard), formatKeyFile<"node">(node), SECRET_MODE);
+    await publishSame(epoch, epoch.nodeKey(shard), formatKeyFile<"node">(node), SECRET_MODE);
   }
 }
 
@@ -100,9 +107,9 @@ export async function publishManifest(
   const { epoch } = of;
   const bytes = encodeManifest(manifestOf(of, roots, histogram(tally)));
   const manifest = parseManifest(bytes, "the new manifest");
-  await publishSame(epoch.manifest, bytes);
+  await publishSame(epoch, epoch.manifest, bytes);
   // If we die here, nobody accepts the epoch, for want of a signature; the resumed run adds it.
-  await publishSame(epoch.signature("operator"), signManifest(operator, bytes));
+  await publishSame(epoch, epoch.signature("operator"), signManifest(operator, bytes));
   return manifest;
 }
 
@@ -139,13 +146,21 @@ export function manifestOf(
 }
 
 /** Publishes, or finds the very same bytes published by an earlier run. */
-async function publishSame(path: string, bytes: Buffer | string, mode?: number): Promise<void> {
-  if (!(await exists(path))) return publish(path, bytes, mode);
-  if (!(await readSmallFile(path, "the file of an earlier run")).equals(Buffer.from(bytes)))
+async function publishSame(
+  { disk }: EpochDir,
+  path: string,
+  bytes: Buffer | string,
+  mode?: number,
+): Promise<void> {
+  if (!(await exists(path, disk))) return publish(path, bytes, mode, disk);
+  if (!(await readSmallFile(path, "the file of an earlier run", undefined, disk)).equals(Buffer.from(bytes)))
     throw new HongbaoError(
       "already_exists",
       `${path} exists and is not what this mint makes; nothing is ever overwritten: resume with the same --key, or mint a new epoch`,
     );
+  // The earlier run may have died before its name, or that of its directory, was on the disk.
+  await makeDirectory(dirname(path), undefined, disk);
+  await syncDirectory(dirname(path), disk);
 }
 
 async function writeHead(part: string, head: Buffer): Promise<void> {
