@@ -114,7 +114,7 @@ export class Journal {
       await handle.close();
       throw new HongbaoError(
         "journal_failed",
-        `${path} could not be recovered (${cause instanceof Error ? cause.message : String(cause)}): free or repair the disk, then start the node again`,
+        `${path} could not be recovered (${messageOf(cause)}): free or repair the disk, then start the node again`,
         { cause },
       );
     });
