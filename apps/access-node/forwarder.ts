@@ -129,14 +129,14 @@ export class Forwarder {
   /** Moves over the acknowledged prefix. The frame is not synced: losing it only sends batches again. */
   private advance(latest: Shipment): void {
     if (this.window[0] !== latest) return;
+    // Batches that were settled in front of their turn did not move the ledger's word: at the next question they are
+    // sent again. A batch that names their range without their claims would move it for a ledger that was restored
+    // meanwhile and does not hold them.
     for (let first = this.window[0]; first?.acknowledged; first = this.window[0]) {
       this.position = first.range.to;
       this.window.shift();
     }
     this.note();
-    // What came to the ledger in front of its turn did not move the offset up to which it vouches.
-    const range = { from: latest.range.from, to: this.position, forLedger: latest.forLedger };
-    if (range.to > latest.range.to) this.window.unshift(this.seal(range, []));
   }
 
   private note(): void {
