@@ -7,7 +7,6 @@
  * Claims are sent to one ledger by name, never to whoever reads the queue. Which one, and what it holds of this
  * journal, the node asks before it sends any, and again every minute (see ledger-witness.ts).
  */
-import type { Claim } from "../../core/format/claim.ts";
 import { decodeAck } from "../../core/format/claim-batch.ts";
 import type { Frame } from "../../core/format/frame.ts";
 import type { Journal } from "../../core/store/journal.ts";
@@ -15,6 +14,7 @@ import type { JournalReader } from "../../core/store/journal-reader.ts";
 import type { BatchProducer } from "../../core/store/queue.ts";
 import type { Clock } from "./clock.ts";
 import { LedgerWitness } from "./ledger-witness.ts";
+import type { OpenedShard } from "./open-shard.ts";
 import { BATCH_CLAIMS, collectClaims, type Shipment, sealShipment } from "./shipment.ts";
 import type { Unvouched } from "./unvouched.ts";
 
@@ -77,6 +77,24 @@ export class Forwarder {
     });
   }
 
+  /** The forwarder of a shard's own journal. */
+  static of(
+    { shard, unvouched }: Pick<OpenedShard, "shard" | "unvouched">,
+    world: Pick<ForwarderOptions, "random" | "alarm" | "onFailure">,
+  ): Forwarder {
+    const { journal, keys, book, append, clock } = shard;
+    return new Forwarder({
+      journal,
+      unvouched,
+      wireKey: keys.wire,
+      acknowledged: book.acknowledged,
+      claimedUpTo: () => book.claimedUpTo,
+      append,
+      clock,
+      ...world,
+    });
+  }
+
   /** Begins to send. Answers come in through `acknowledge`. */
   start(producer: BatchProducer): void {
     this.running = this.run(producer).catch((error) => {
@@ -115,7 +133,7 @@ export class Forwarder {
     if (sent === this.witness.question) this.witness.hear(ack);
     else if (sent.forLedger.equals(ack.ledgerId)) {
       sent.acknowledge();
-      this.advance(sent);
+      this.advance();
     } else this.askAtMs = 0; // Another ledger took our batch: it credited nothing, and we must know why it is there.
     this.wakeUp();
   }
@@ -127,16 +145,13 @@ export class Forwarder {
   }
 
   /** Moves over the acknowledged prefix. The frame is not synced: losing it only sends batches again. */
-  private advance(latest: Shipment): void {
-    if (this.window[0] !== latest) return;
-    // Batches that were settled in front of their turn did not move the ledger's word: at the next question they are
-    // sent again. A batch that names their range without their claims would move it for a ledger that was restored
-    // meanwhile and does not hold them.
+  private advance(): void {
+    const before = this.position;
     for (let first = this.window[0]; first?.acknowledged; first = this.window[0]) {
       this.position = first.range.to;
       this.window.shift();
     }
-    this.note();
+    if (this.position > before) this.note();
   }
 
   private note(): void {
@@ -169,7 +184,8 @@ export class Forwarder {
         const claims = await collectClaims(reader, from, this.seenUpTo);
         if (claims.length > 0) {
           const range = { from, to: reader.offset, forLedger: ledgerId };
-          this.window.push(this.seal(range, claims));
+          const { wireKey, journal } = this.options;
+          this.window.push(sealShipment(wireKey, journal.identity, range, claims));
           from = reader.offset;
         }
         full = claims.length < BATCH_CLAIMS || this.isFull();
@@ -181,10 +197,6 @@ export class Forwarder {
 
   private isFull(): boolean {
     return this.batchesInFlight >= WINDOW_BATCHES || this.window.length >= SPAN_BATCHES;
-  }
-
-  private seal(range: Parameters<typeof sealShipment>[2], claims: readonly Claim[]): Shipment {
-    return sealShipment(this.options.wireKey, this.options.journal.identity, range, claims);
   }
 
   /** A batch that another ledger answered makes it urgent; otherwise it is asked in a quiet minute. */

@@ -116,7 +116,7 @@ export class LedgerWitness {
       );
     if (answer.settledUpTo >= position) return position;
     this.options.alarm(
-      `the ledger vouches for this journal only up to offset ${answer.settledUpTo}, not ${position}: it was restored, or batches came out of order; everything behind is sent again`,
+      `the ledger vouches for this journal only up to offset ${answer.settledUpTo}, not ${position}: it is an older copy; everything behind is sent again`,
     );
     return answer.settledUpTo;
   }

@@ -17,7 +17,7 @@ import { Forwarder } from "./forwarder.ts";
 import { type NodeState, nodeApp } from "./http.ts";
 import { nodeMetrics } from "./metrics.ts";
 import { Opener } from "./open.ts";
-import { type OpenedShard, openShard, type ShardOptions } from "./open-shard.ts";
+import { closeShard, type OpenedShard, openShard, type ShardOptions } from "./open-shard.ts";
 import { listen } from "./server.ts";
 import { Shaker } from "./shake.ts";
 
@@ -54,8 +54,9 @@ export async function runNode(options: NodeOptions, world: NodeWorld): Promise<R
   const { shard } = opened;
   let state: NodeState = "starting";
   const refusal = new Refusal();
-  const forwarder = newForwarder(opened, {
-    log,
+  const forwarder = Forwarder.of(opened, {
+    random: randomBytes,
+    alarm: (message) => log.error(message),
     // What a ledger says before anything has left is a reason not to serve; later it is one to stop at once.
     onFailure: (error) => (state === "starting" ? refusal.give(error) : world.onFailure(error)),
   });
@@ -78,8 +79,7 @@ export async function runNode(options: NodeOptions, world: NodeWorld): Promise<R
     onBug: world.onFailure,
   });
   const server = await listen(app.fetch, options).catch(async (error) => {
-    await shard.journal.close();
-    await opened.release();
+    await closeShard(opened);
     throw error;
   });
   connections = server.connections;
@@ -89,10 +89,7 @@ export async function runNode(options: NodeOptions, world: NodeWorld): Promise<R
     await server.drain();
     await forwarder.stop();
     await producer?.close();
-    shard.append({ type: "return", cursors: shard.channels.map((channel) => channel.position) });
-    // If we die before this is on the disk, the next start burns what was leased: bounded, and listed.
-    await shard.journal.close();
-    await opened.release();
+    await closeShard(opened);
     log.info("node stopped");
   };
   let stopped: Promise<void> | undefined;
@@ -142,21 +139,6 @@ async function awaitWord(forwarder: Forwarder, clock: Clock, log: Logger): Promi
     `no ledger has answered within ${WORD_MS_MAX / 1000} seconds: this node serves without its word; if the journal is an older copy, or another node serves this shard, packets go out twice. See to the queue and the credit worker`,
   );
   forwarder.heard.then(() => log.info("a ledger has answered"));
-}
-
-function newForwarder({ shard, unvouched }: OpenedShard, world: NodeWorld): Forwarder {
-  return new Forwarder({
-    journal: shard.journal,
-    unvouched,
-    wireKey: shard.keys.wire,
-    acknowledged: shard.book.acknowledged,
-    claimedUpTo: () => shard.book.claimedUpTo,
-    append: shard.append,
-    clock: shard.clock,
-    random: randomBytes,
-    alarm: (message) => world.log.error(message),
-    onFailure: world.onFailure,
-  });
 }
 
 /** Without a reachable queue a node serves, warns, and keeps claims in its journal. */

@@ -52,7 +52,7 @@ export interface OpenedShard {
   readonly burnedNow: number;
   /** Where the journal ended, until a ledger has vouched for it. */
   readonly unvouched: Unvouched;
-  /** Files and lock; the journal is closed by the node, as the last step of a clean stop. */
+  /** Files and lock; see `closeShard`. */
   release(): Promise<void>;
 }
 
@@ -79,6 +79,14 @@ export async function openShard(options: ShardOptions, world: ShardWorld): Promi
     await release();
     throw error;
   }
+}
+
+/** The end of a clean stop, when nobody asks any more: leases returned, journal synced, files and lock released. */
+export async function closeShard({ shard, release }: OpenedShard): Promise<void> {
+  shard.append({ type: "return", cursors: shard.channels.map((channel) => channel.position) });
+  // If we die before this is on the disk, the next start burns what was leased: bounded, and listed.
+  await shard.journal.close();
+  await release();
 }
 
 async function assemble(

@@ -14,7 +14,7 @@ import type { ManifestFile } from "./manifest-file.ts";
 
 /** "HBLG": tells a ledger from every other SQLite file. */
 const APPLICATION_ID = 0x48424c47;
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 const SPONSOR = 1;
 export const ESCROW = 2;
@@ -38,6 +38,14 @@ const TABLES = `
     -- Every claim of the journal below this offset has its answer here.
     settled_up_to   INTEGER NOT NULL DEFAULT 0 CHECK (settled_up_to >= 0)
   ) STRICT;
+
+  -- Ranges of a journal whose claims have their answers here as well, beyond a gap: batches come in any order.
+  CREATE TABLE settled_ahead (
+    shard           INTEGER NOT NULL REFERENCES journal (shard),
+    from_offset     INTEGER NOT NULL CHECK (from_offset > 0),
+    to_offset       INTEGER NOT NULL CHECK (to_offset > from_offset),
+    PRIMARY KEY (shard, from_offset)
+  ) STRICT, WITHOUT ROWID;
 
   CREATE TABLE account (
     account         INTEGER PRIMARY KEY,

@@ -22,8 +22,21 @@ export function prepareStatements(db: Database) {
     settledUpTo: db
       .prepare<[shard: number], number>("SELECT settled_up_to FROM journal WHERE shard = ?")
       .pluck(),
-    advance: db.prepare<[to: number, shard: number, from: number]>(
-      "UPDATE journal SET settled_up_to = max(settled_up_to, ?) WHERE shard = ? AND settled_up_to >= ?",
+    settleUpTo: db.prepare<[upTo: number, shard: number]>(
+      "UPDATE journal SET settled_up_to = ? WHERE shard = ?",
+    ),
+    insertAhead: db.prepare<[shard: number, from: number, to: number]>(
+      `INSERT INTO settled_ahead VALUES (?, ?, ?)
+       ON CONFLICT (shard, from_offset) DO UPDATE SET to_offset = max(to_offset, excluded.to_offset)`,
+    ),
+    /** @returns where the ranges end that touch or overlap what is settled up to an offset, or null */
+    aheadUpTo: db
+      .prepare<[shard: number, settledUpTo: number], number | null>(
+        "SELECT max(to_offset) FROM settled_ahead WHERE shard = ? AND from_offset <= ?",
+      )
+      .pluck(),
+    deleteAhead: db.prepare<[shard: number, settledUpTo: number]>(
+      "DELETE FROM settled_ahead WHERE shard = ? AND from_offset <= ?",
     ),
     pinJournal: db.prepare<[shard: number, journalId: Uint8Array]>(
       "INSERT INTO journal (shard, journal_id) VALUES (?, ?) ON CONFLICT DO NOTHING",

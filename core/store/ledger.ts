@@ -73,7 +73,7 @@ export class Ledger {
    * Answers claims of one shard, in order, in one transaction; durable when it returns.
    *
    * @param journalId 16 bytes; the shard's first call pins it
-   * @param range the journal range that these claims complete: a contiguous one moves `settledUpTo`
+   * @param range the journal range that these claims complete: one that leaves no gap moves `settledUpTo`
    * @returns one outcome a claim, or "wrong-journal" (nothing done) if the shard belongs to another journal
    * @throws HongbaoError `ledger_unavailable` (see `isLedgerLocked`), `corrupt_ledger`; nothing was done
    */
@@ -125,8 +125,25 @@ export class Ledger {
       return outcome;
     });
     if (created > 0) this.debitEscrow(dueCents, created);
-    if (range) this.sql.advance.run(range.to, shard, range.from);
+    if (range && range.to > range.from) this.advance(shard, range);
     return outcomes;
+  }
+
+  /** Batches come in any order: a range beyond a gap waits for those that close it. */
+  private advance(shard: number, { from, to }: JournalRange): void {
+    const before = this.sql.settledUpTo.get(shard) ?? 0;
+    if (from > before) {
+      this.sql.insertAhead.run(shard, from, to);
+      return;
+    }
+    let upTo: number;
+    let ahead = Math.max(before, to);
+    do {
+      upTo = ahead;
+      ahead = this.sql.aheadUpTo.get(shard, upTo) ?? upTo;
+    } while (ahead > upTo);
+    this.sql.deleteAhead.run(shard, upTo);
+    this.sql.settleUpTo.run(upTo, shard);
   }
 
   private holdsJournal(shard: number, journalId: Uint8Array): boolean {

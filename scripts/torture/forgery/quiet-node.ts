@@ -9,7 +9,7 @@ import { Forwarder } from "../../../apps/access-node/forwarder.ts";
 import { nodeApp } from "../../../apps/access-node/http.ts";
 import { nodeMetrics } from "../../../apps/access-node/metrics.ts";
 import { Opener } from "../../../apps/access-node/open.ts";
-import { openShard } from "../../../apps/access-node/open-shard.ts";
+import { closeShard, openShard } from "../../../apps/access-node/open-shard.ts";
 import { Shaker } from "../../../apps/access-node/shake.ts";
 import type { Shard } from "../../../apps/access-node/shard.ts";
 import type { Minted } from "../stage/minted.ts";
@@ -57,14 +57,7 @@ export async function serveQuietly(
   );
   const { shard } = opened;
   const opener = new Opener(shard);
-  const forwarder = new Forwarder({
-    journal: shard.journal,
-    unvouched: opened.unvouched,
-    wireKey: shard.keys.wire,
-    acknowledged: shard.book.acknowledged,
-    claimedUpTo: () => shard.book.claimedUpTo,
-    append: shard.append,
-    clock: machineClock,
+  const forwarder = Forwarder.of(opened, {
     random: randomBytes,
     alarm: (message) => onFailure(new Error(message)),
     onFailure,
@@ -96,9 +89,7 @@ export async function serveQuietly(
     stop: async () => {
       for (const channel of shard.channels) channel.close();
       await forwarder.stop();
-      shard.append({ type: "return", cursors: shard.channels.map((channel) => channel.position) });
-      await shard.journal.close();
-      await opened.release();
+      await closeShard(opened);
     },
   };
 }

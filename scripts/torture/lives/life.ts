@@ -4,7 +4,7 @@
  */
 
 import { Opener } from "../../../apps/access-node/open.ts";
-import { type OpenedShard, openShard } from "../../../apps/access-node/open-shard.ts";
+import { closeShard, type OpenedShard, openShard } from "../../../apps/access-node/open-shard.ts";
 import { Shaker } from "../../../apps/access-node/shake.ts";
 import type { Shard } from "../../../apps/access-node/shard.ts";
 import { ID_BYTES } from "../../../core/format/claim.ts";
@@ -112,10 +112,7 @@ export class Life {
 
   /** As the node stops when it is told to. */
   async stop(): Promise<void> {
-    const { shard } = this;
-    for (const channel of shard.channels) channel.close();
-    shard.append({ type: "return", cursors: shard.channels.map((channel) => channel.position) });
-    await shard.journal.close();
-    await this.opened.release();
+    for (const channel of this.shard.channels) channel.close();
+    await closeShard(this.opened);
   }
 }

@@ -35,6 +35,7 @@ export class LedgerPlace {
   private readonly claims: Claims;
   private opened: Opened | undefined;
   private made = 0;
+  private restored = 0;
   private copies: Buffer[] = [];
   /** Packets that a ledger of this name (hex) has ever answered, in any of its copies. */
   private readonly answered = new Map<string, Set<string>>();
@@ -60,6 +61,16 @@ export class LedgerPlace {
     return true;
   }
 
+  /** Another one was made in the place of the first. */
+  get wasLost(): boolean {
+    return this.made > 1;
+  }
+
+  /** An older copy was put back. */
+  get wasRestored(): boolean {
+    return this.restored > 0;
+  }
+
   /** Keeps a copy of the ledger as it is. */
   backUp(): void {
     this.copies.push(this.open().db.serialize());
@@ -69,6 +80,7 @@ export class LedgerPlace {
   restore(pick: (copies: readonly Buffer[]) => Buffer): boolean {
     if (this.copies.length === 0) return false;
     this.look();
+    this.restored++;
     this.put(pick(this.copies));
     return true;
   }

@@ -5,7 +5,12 @@
  */
 import { Forwarder } from "../../../apps/access-node/forwarder.ts";
 import { type OpenAnswer, Opener, type OpenRequest } from "../../../apps/access-node/open.ts";
-import { type OpenedShard, openShard, type ShardWorld } from "../../../apps/access-node/open-shard.ts";
+import {
+  closeShard,
+  type OpenedShard,
+  openShard,
+  type ShardWorld,
+} from "../../../apps/access-node/open-shard.ts";
 import { type ShakeAnswer, Shaker } from "../../../apps/access-node/shake.ts";
 import type { Shard } from "../../../apps/access-node/shard.ts";
 import { BrokenInvariant } from "../../../core/format/error.ts";
@@ -132,10 +137,8 @@ export class SimulatedNode {
     await life.heard(Promise.all(serving.asked));
     await life.heard(forwarder.stop());
     await life.heard(producer.close());
-    shard.append({ type: "return", cursors: shard.channels.map((channel) => channel.position) });
     // A journal that fails here ends the life by itself.
-    await life.heard(shard.journal.close());
-    await life.heard(opened.release());
+    await life.heard(closeShard(opened));
     this.end(life, "stopped");
   }
 
@@ -189,7 +192,7 @@ export class SimulatedNode {
     return await answer;
   }
 
-  private async serve(life: Life, opened: OpenedShard, { clock, random }: ShardWorld): Promise<void> {
+  private async serve(life: Life, opened: OpenedShard, { random }: ShardWorld): Promise<void> {
     if (life.isOver) return;
     this.onlooker.recovered(opened);
     const append = (frame: Frame) => {
@@ -198,14 +201,8 @@ export class SimulatedNode {
       return end;
     };
     const shard: Shard = { ...opened.shard, append };
-    const forwarder = new Forwarder({
-      journal: shard.journal,
-      unvouched: opened.unvouched,
-      wireKey: shard.keys.wire,
-      acknowledged: shard.book.acknowledged,
-      claimedUpTo: () => shard.book.claimedUpTo,
-      append,
-      clock,
+    const watched = { ...opened, shard };
+    const forwarder = Forwarder.of(watched, {
       random,
       alarm: (message) => this.onlooker.alarmed(message),
       onFailure: (error) => this.fail(life, error),
@@ -214,7 +211,17 @@ export class SimulatedNode {
     const shaker = new Shaker(shard);
     const opener = new Opener(shard);
     const asked = new Set<Promise<unknown>>();
-    const serving = { life, opened, shard, shaker, opener, forwarder, producer, isReady: false, asked };
+    const serving = {
+      life,
+      opened: watched,
+      shard,
+      shaker,
+      opener,
+      forwarder,
+      producer,
+      isReady: false,
+      asked,
+    };
     this.serving = serving;
     forwarder.start(producer);
     await life.heard(Promise.all(shard.channels.map((channel) => channel.load())));

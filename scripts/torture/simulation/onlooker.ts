@@ -130,9 +130,16 @@ export class Onlooker {
     if (show !== undefined) this.holdShow(version);
   }
 
+  /** An engineer is called for a reason, or soon not at all. */
   alarmed(message: string): void {
-    const kinds = ["two ledgers answer", "was replaced by", "vouches for this journal only up to"];
-    const kind = kinds.find((words) => message.includes(words)) ?? "another";
+    const { wasLost, wasRestored } = this.world.ledger;
+    const reasons: Readonly<Record<string, boolean>> = {
+      "two ledgers answer": wasLost,
+      "was replaced by": wasLost,
+      "vouches for this journal only up to": wasRestored,
+    };
+    const kind = Object.keys(reasons).find((words) => message.includes(words)) ?? "another";
+    this.world.violations.expect(reasons[kind] === true, `false alarm: ${message}`);
     this.world.tallies.count(`alarm: ${kind}`);
     this.world.log.add(this.name, `alarm: ${kind}`);
   }

@@ -8,7 +8,7 @@ import { Forwarder } from "../../../apps/access-node/forwarder.ts";
 import { nodeApp } from "../../../apps/access-node/http.ts";
 import { nodeMetrics } from "../../../apps/access-node/metrics.ts";
 import { Opener } from "../../../apps/access-node/open.ts";
-import { openShard, type ShardOptions } from "../../../apps/access-node/open-shard.ts";
+import { closeShard, openShard, type ShardOptions } from "../../../apps/access-node/open-shard.ts";
 import { Shaker } from "../../../apps/access-node/shake.ts";
 import type { Shard } from "../../../apps/access-node/shard.ts";
 import { signShow } from "../../../core/format/signature.ts";
@@ -52,14 +52,7 @@ export async function serve(minted: Minted, options: Partial<ShardOptions> = {})
     world,
   );
   const { shard } = opened;
-  const forwarder = new Forwarder({
-    journal: shard.journal,
-    unvouched: opened.unvouched,
-    wireKey: shard.keys.wire,
-    acknowledged: shard.book.acknowledged,
-    claimedUpTo: () => shard.book.claimedUpTo,
-    append: shard.append,
-    clock: machineClock,
+  const forwarder = Forwarder.of(opened, {
     random: randomBytes,
     alarm: () => {},
     onFailure: world.onFailure,
@@ -121,9 +114,7 @@ export async function serve(minted: Minted, options: Partial<ShardOptions> = {})
       if (gone) return;
       gone = true;
       for (const channel of shard.channels) channel.close();
-      shard.append({ type: "return", cursors: shard.channels.map((channel) => channel.position) });
-      await shard.journal.close();
-      await opened.release();
+      await closeShard(opened);
     },
   };
   return served;

@@ -82,8 +82,8 @@ describe("a ledger that is not one", () => {
     [
       "a ledger of a later version",
       "ledger_mismatch",
-      /has format 2, this program knows 1/,
-      (path: string) => tamper(path, "PRAGMA application_id = 0x48424c47; PRAGMA user_version = 2"),
+      /has format 3, this program knows 2/,
+      (path: string) => tamper(path, "PRAGMA application_id = 0x48424c47; PRAGMA user_version = 3"),
     ],
     ["a directory", "ledger_unavailable", /is a directory/, (path: string) => mkdirSync(path)],
   ])("%s: %s", async (_, code, why, make) => {

@@ -248,7 +248,7 @@ describe("journals and manifests", () => {
 });
 
 describe("how far a journal is settled", () => {
-  it("moves over contiguous ranges only, never back, and each shard for itself", async () => {
+  it("ends at the first gap, never moves back, and is each shard's own", async () => {
     const mint = new Mint({ shards: 2 });
     const ledger = await newLedger(mint);
     const settle = (from: number, to: number) => {
@@ -256,14 +256,50 @@ describe("how far a journal is settled", () => {
       return ledger.settledUpTo(0);
     };
     expect(ledger.settledUpTo(0)).toBe(0);
-    expect(settle(100, 200)).toBe(0);
     expect(settle(0, 50)).toBe(50);
     expect(settle(51, 90)).toBe(50);
-    expect(settle(50, 100)).toBe(100);
-    expect(settle(20, 60)).toBe(100);
-    expect(settle(20, 160)).toBe(160);
+    expect(settle(20, 60)).toBe(90);
+    expect(settle(20, 60)).toBe(90);
+    expect(settle(90, 90)).toBe(90);
+    expect(settle(95, 95)).toBe(90);
+    expect(settle(70, 160)).toBe(160);
     expect(ledger.record(0, J0, [mint.checked(0, 1, "ann")])).toEqual(["created"]);
     expect([ledger.settledUpTo(0), ledger.settledUpTo(1), ledger.settledUpTo(7)]).toEqual([160, 0, 0]);
+  });
+
+  it("takes in what was settled in front of its turn, in any order, once the gap is closed", () =>
+    fc.assert(
+      fc.asyncProperty(fc.shuffledSubarray([0, 1, 2, 3, 4, 5, 6, 7]), async (order) => {
+        const ledger = await newLedger(new Mint({ shards: 2 }));
+        const settled = new Set<number>();
+        for (const nth of order) {
+          ledger.record(0, J0, [], { from: nth * 10, to: nth * 10 + 10 });
+          ledger.record(1, Buffer.alloc(16, 9), [], { from: nth * 10, to: nth * 10 + 1 });
+          settled.add(nth);
+          const gap = [0, 1, 2, 3, 4, 5, 6, 7].find((one) => !settled.has(one)) ?? 8;
+          expect(ledger.settledUpTo(0)).toBe(gap * 10);
+          expect(ledger.settledUpTo(1)).toBe(settled.has(0) ? 1 : 0);
+        }
+        ledger.close();
+      }),
+      { numRuns: 30 },
+    ));
+
+  it("takes in overlapping ranges whole", async () => {
+    const ledger = await newLedger(new Mint());
+    for (const [from, to] of [
+      [30, 40],
+      [30, 35],
+      [20, 60],
+      [50, 55],
+      [61, 70],
+    ] as const)
+      ledger.record(0, J0, [], { from, to });
+    expect(ledger.settledUpTo(0)).toBe(0);
+    ledger.record(0, J0, [], { from: 0, to: 25 });
+    expect(ledger.settledUpTo(0)).toBe(60);
+    ledger.record(0, J0, [], { from: 60, to: 61 });
+    expect(ledger.settledUpTo(0)).toBe(70);
   });
 
   it("is not moved by what another journal says", async () => {
