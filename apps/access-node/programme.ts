@@ -18,7 +18,7 @@ import {
   signedShowSchema,
 } from "../../core/format/show.ts";
 import { showSignatureHolds } from "../../core/format/signature.ts";
-import { type Disk, machineDisk } from "../../core/store/disk.ts";
+import type { Disk } from "../../core/store/disk.ts";
 import { exists, readSmallFile, replace } from "../../core/store/durable.ts";
 
 export interface OnProgramme {
@@ -58,7 +58,7 @@ export class Programme {
     manifest: Manifest,
     operatorKey: string,
     fallback: Show | undefined,
-    disk: Disk = machineDisk,
+    disk: Disk,
   ): Promise<Programme> {
     const programme = new Programme(join(nodeDir, "show.json"), manifest, operatorKey, disk);
     programme.plan = (await programme.persisted()) ?? fallback;

@@ -6,7 +6,7 @@
  * There is one disk in production, the machine's. Everything that must survive goes through this interface, so
  * that an experiment can put a disk behind it that loses power, fills up or tears what it was writing.
  */
-import { close, open as openCallback } from "node:fs";
+import { closeSync, open as openCallback } from "node:fs";
 import { link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { promisify } from "node:util";
 import { tryLock } from "fs-native-extensions";
@@ -62,8 +62,9 @@ export const machineDisk: Disk = {
   list: (dir) => readdir(dir),
   stat,
   lock: async (path) => {
+    // A bare descriptor: a FileHandle that nobody holds is closed with the garbage, and the lock would go with it.
     const descriptor = await openDescriptor(path, "a+", 0o600);
-    const release = () => close(descriptor);
+    const release = () => closeSync(descriptor);
     if (tryLock(descriptor)) return release;
     release();
     return undefined;

@@ -4,11 +4,12 @@
  */
 import { type Experiment, type Outcome, Violations } from "../experiment.ts";
 import { FalsePapers } from "../forgery/false-papers.ts";
+import { type Intruder, withIntruder } from "../forgery/intruder.ts";
 import { lootNode } from "../forgery/loot.ts";
 import { MintsDir } from "../forgery/mints.ts";
-import { QueueHand } from "../forgery/queue-hand.ts";
-import { QueueTap } from "../forgery/queue-tap.ts";
-import { SmallShow } from "../forgery/small-show.ts";
+import type { QueueHand } from "../forgery/queue-hand.ts";
+import type { QueueTap } from "../forgery/queue-tap.ts";
+import type { TargetShow } from "../forgery/target-show.ts";
 import { type SeededRandom, seededRandom } from "../random.ts";
 import { until } from "../stage/until.ts";
 
@@ -33,46 +34,40 @@ export const experiment: Experiment = {
   trials: { unit: "jobs and events put in by hand", short: 2_000, full: 100_000 },
   run: async ({ trials, seed, note }) => {
     const violations = new Violations();
-    const show = await SmallShow.start(1_000, violations);
-    const hand = new QueueHand(show.redis, show.queueName);
-    let tap: QueueTap | undefined;
-    try {
-      tap = await QueueTap.open(show.redis, show.queueName);
-      const injection = new Injection(show, hand, seededRandom(seed), violations);
-      await injection.listen(tap);
+    return await withIntruder(violations, async (intruder) => {
+      const injection = new Injection(intruder, seededRandom(seed), violations);
+      await injection.listen();
       const rounds = Math.min(ROUNDS_MAX, Math.ceil(trials / TRIALS_PER_ROUND));
       for (let round = 0; round < rounds; round++) {
         await injection.round(Math.ceil(trials / rounds));
-        await injection.deceive(tap);
+        await injection.deceive();
         note(`round ${round + 1} of ${rounds}`);
       }
       return await injection.outcome();
-    } finally {
-      tap?.close();
-      await hand.close();
-      await show.remove();
-    }
+    });
   },
 };
 
 class Injection {
-  private readonly show: SmallShow;
+  private readonly show: TargetShow;
   private readonly hand: QueueHand;
+  private readonly tap: QueueTap;
   private readonly random: SeededRandom;
   private readonly violations: Violations;
   private readonly kinds: Record<string, number> = {};
   private papers: FalsePapers | undefined;
   private done = 0;
 
-  constructor(show: SmallShow, hand: QueueHand, random: SeededRandom, violations: Violations) {
+  constructor({ show, hand, tap }: Intruder, random: SeededRandom, violations: Violations) {
     this.show = show;
     this.hand = hand;
+    this.tap = tap;
     this.random = random;
     this.violations = violations;
   }
 
   /** An honest show first: what it sent is what the forgeries are made of. */
-  async listen(tap: QueueTap): Promise<void> {
+  async listen(): Promise<void> {
     await this.show.win(WINNERS_PER_ROUND);
     await this.show.settled();
     const own = await lootNode(this.show.minted.epochDir, 0);
@@ -85,8 +80,8 @@ class Injection {
       own.keys.token,
       own.quotaKey,
     ];
-    const batches = tap.jobs.map(({ batch }) => batch);
-    const acknowledgements = (await tap.acknowledgements()).map((value) => String(JSON.parse(value)));
+    const batches = this.tap.jobs.map(({ batch }) => batch);
+    const acknowledgements = (await this.tap.acknowledgements()).map((value) => String(JSON.parse(value)));
     this.papers = new FalsePapers({ batches, acknowledgements, wrongKeys, wireKey }, this.random);
   }
 
@@ -110,13 +105,13 @@ class Injection {
   }
 
   /** The worker stands still, claims are on their way, and somebody else answers for it. */
-  async deceive(tap: QueueTap): Promise<void> {
+  async deceive(): Promise<void> {
     const { papers } = this;
     if (papers === undefined) throw new Error("nothing was listened to");
     process.kill(this.show.worker.pid, "SIGSTOP");
     try {
-      const known = new Set(tap.jobs.map(({ batch }) => batch));
-      const fresh = () => tap.jobs.map(({ batch }) => batch).filter((batch) => !known.has(batch));
+      const known = new Set(this.tap.jobs.map(({ batch }) => batch));
+      const fresh = () => this.tap.jobs.map(({ batch }) => batch).filter((batch) => !known.has(batch));
       await this.show.win(WINNERS_PER_ROUND);
       await until(() => fresh().some((batch) => papers.hasClaims(batch)), SENT_MS_MAX);
       const before = await this.positions();

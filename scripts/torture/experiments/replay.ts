@@ -6,9 +6,10 @@
 import { signShow } from "../../../core/format/signature.ts";
 import { readKeyFile } from "../../../core/store/keystore.ts";
 import { type Experiment, type Outcome, Violations } from "../experiment.ts";
-import { QueueHand } from "../forgery/queue-hand.ts";
-import { QueueTap } from "../forgery/queue-tap.ts";
-import { SmallShow } from "../forgery/small-show.ts";
+import { type Intruder, withIntruder } from "../forgery/intruder.ts";
+import type { QueueHand } from "../forgery/queue-hand.ts";
+import type { QueueTap } from "../forgery/queue-tap.ts";
+import type { TargetShow } from "../forgery/target-show.ts";
 import { type SeededRandom, seededRandom } from "../random.ts";
 
 const WINNERS = 60;
@@ -20,12 +21,8 @@ export const experiment: Experiment = {
   trials: { unit: "replayed messages", short: 3_000, full: 100_000 },
   run: async ({ trials, seed, note }) => {
     const violations = new Violations();
-    const show = await SmallShow.start(1_000, violations);
-    const hand = new QueueHand(show.redis, show.queueName);
-    let tap: QueueTap | undefined;
-    try {
-      tap = await QueueTap.open(show.redis, show.queueName);
-      const replay = new Replay(show, tap, hand, seededRandom(seed), violations);
+    return await withIntruder(violations, async (intruder) => {
+      const replay = new Replay(intruder, seededRandom(seed), violations);
       await replay.record();
       note("a show was recorded");
       await replay.repeat(Math.ceil(trials / 2));
@@ -33,16 +30,12 @@ export const experiment: Experiment = {
       await replay.restart();
       await replay.repeat(Math.ceil(trials / 2));
       return await replay.outcome();
-    } finally {
-      tap?.close();
-      await hand.close();
-      await show.remove();
-    }
+    });
   },
 };
 
 class Replay {
-  private readonly show: SmallShow;
+  private readonly show: TargetShow;
   private readonly tap: QueueTap;
   private readonly hand: QueueHand;
   private readonly random: SeededRandom;
@@ -51,7 +44,7 @@ class Replay {
   private acknowledgements: string[] = [];
   private config = "";
 
-  constructor(show: SmallShow, tap: QueueTap, hand: QueueHand, random: SeededRandom, violations: Violations) {
+  constructor({ show, tap, hand }: Intruder, random: SeededRandom, violations: Violations) {
     this.show = show;
     this.tap = tap;
     this.hand = hand;

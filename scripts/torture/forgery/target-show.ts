@@ -17,7 +17,7 @@ import { until } from "../stage/until.ts";
 import { PLANTED } from "./queue-hand.ts";
 
 const SETTLE_MS_MAX = 60_000;
-const TABLES = ["ledger", "journal", "account", "credit", "posting", "rejection"];
+const TABLES = ["ledger", "journal", "settled_ahead", "account", "credit", "posting", "rejection"];
 
 export interface Winner {
   readonly request: { readonly user: string; readonly device: string };
@@ -27,7 +27,7 @@ export interface Winner {
   readonly opened: string;
 }
 
-export class SmallShow {
+export class TargetShow {
   readonly minted: Minted;
   readonly redis: RedisServer;
   readonly queueName: string;
@@ -58,11 +58,11 @@ export class SmallShow {
     this.violations = violations;
   }
 
-  static async start(packets: number, violations: Violations): Promise<SmallShow> {
+  static async start(packets: number, violations: Violations): Promise<TargetShow> {
     const minted = await mint({ packets: 2 * packets, budgetCents: 400 * packets });
     const redis = new RedisServer(await freePort());
     const { manifest } = await readManifest(minted.epochDir);
-    const show = new SmallShow(minted, redis, claimQueueName(manifest), await freePort(), violations);
+    const show = new TargetShow(minted, redis, claimQueueName(manifest), await freePort(), violations);
     try {
       await redis.start();
       await show.startPrograms();
