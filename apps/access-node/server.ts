@@ -5,7 +5,7 @@
  * Requests on one connection are not counted: the gateway in front keeps its few connections for the whole show.
  */
 import type { IncomingMessage, Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
 import { HongbaoError, systemCode } from "../../core/format/error.ts";
 import { problem } from "./bodies.ts";
@@ -16,6 +16,8 @@ export interface ServerLimits {
   readonly connections: number;
   /** The same for requests under way that may carry a show config, which is larger than all else. */
   readonly uploads: number;
+  /** Requests of one connection whose answers it has not read: with one more it is closed. Gateways wait for each. */
+  readonly pipelined: number;
   /** From the connection, or the end of the last request but for `keepAliveMs`, to the end of a head: 408, closed. */
   readonly headMs: number;
   /** From the first byte of a request to its last: 408, closed. */
@@ -34,6 +36,7 @@ export interface ServerLimits {
 
 export const LIMITS: Omit<ServerLimits, "connections"> = {
   uploads: 64,
+  pipelined: 16,
   headMs: 5_000,
   requestMs: 10_000,
   stillMs: 30_000,
@@ -115,10 +118,19 @@ function limitedServer(
 /** Holds every request against the limits that the parser does not know. */
 function guarded(fetch: Fetch, connections: Connections, limits: ServerLimits) {
   const uploads = new Connections(limits.uploads);
-  return async (request: Request, { incoming }: HttpBindings): Promise<Response> => {
+  const unread = new WeakMap<Socket, number>();
+  return async (request: Request, { incoming, outgoing }: HttpBindings): Promise<Response> => {
+    const { socket } = incoming;
+    const waiting = unread.get(socket) ?? 0;
+    if (waiting >= limits.pipelined) {
+      // Each answer that is not read waits in memory, and a client may ask for a thousand in one packet.
+      socket.destroy();
+      return new Response(null, { status: 503 });
+    }
+    unread.set(socket, waiting + 1);
+    outgoing.once("close", () => unread.set(socket, (unread.get(socket) ?? 0) - 1));
     if (incoming.rawHeaders.length > 2 * limits.headers)
       return problem("head_too_large", `a request may have at most ${limits.headers} headers`);
-    const { socket } = incoming;
     connections.renew(socket);
     if (incoming.method === "PUT") uploads.admit(socket);
     const response = await fetch(request);

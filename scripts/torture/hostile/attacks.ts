@@ -35,11 +35,10 @@ export interface Visit {
   readonly answers: readonly string[];
 }
 
-/** Of server.ts: head, request, idle and keep-alive limits, each with the time to notice and some for a busy machine. */
+/** Of server.ts: head, request and keep-alive limits, each with the time to notice and some for a busy machine. */
 const SLACK_MS = 5_000;
 const HEAD_FREE_MS = 5_000 + SLACK_MS;
 const REQUEST_FREE_MS = 10_000 + SLACK_MS;
-const DEAF_FREE_MS = 30_000 + SLACK_MS;
 const KEEP_ALIVE_FREE_MS = 75_000 + SLACK_MS;
 
 const LARGE_BYTES = 10 * 1024 * 1024;
@@ -90,7 +89,8 @@ export const ATTACKS: readonly Attack[] = [
     request("PUT", "/v1/show", Buffer.alloc(262_143, " "), ["content-length: 262144"]),
   ),
   hold("idle after an answer", 5_000, KEEP_ALIVE_FREE_MS, get("/healthz")),
-  hold("never reading", 200, DEAF_FREE_MS, get("/openapi.json").repeat(2_000), { deaf: true }),
+  hold("never reading", 2_000, KEEP_ALIVE_FREE_MS, get("/openapi.json").repeat(16), { deaf: true }),
+  hold("never reading and asking on", 40, SLACK_MS, get("/openapi.json").repeat(400), { deaf: true }),
 
   visit("declared too large", 1_000, ["413"], post(HOSTILE, [`content-length: ${LARGE_BYTES}`])),
   visit("chunked without end", 200, ["413", "closed"], post("", ["transfer-encoding: chunked"]), {
@@ -110,7 +110,8 @@ export const ATTACKS: readonly Attack[] = [
     post(HOSTILE, ["transfer-encoding: chunked", "content-length: 5"]),
   ),
   visit("pipelined garbage", 1_000, ["200", "400"], `${get("/healthz")}\0\x01garbage \r\n\r\n`),
-  visit("pipelined requests", 50, ["200"], get("/v1/show").repeat(500)),
+  visit("pipelined requests", 50, ["200"], get("/v1/show").repeat(16)),
+  visit("500 pipelined requests", 50, ["200", "closed"], get("/v1/show").repeat(500)),
   visit("malformed JSON", 2_000, ["400"], (n) => post(HOSTILE.slice(0, n % HOSTILE.length))),
   visit("deep JSON", 1_000, ["400"], (n) => post((n % 2 ? "[" : '{"a":').repeat(3_000))),
   visit(

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { BadBody, problem, readBody, shakeBody } from "../../../apps/access-node/bodies.ts";
 import { type HttpServer, LIMITS, listen, type ServerLimits } from "../../../apps/access-node/server.ts";
 import { signShow } from "../../../core/format/signature.ts";
@@ -10,10 +10,13 @@ import { readKeyFile } from "../../../core/store/keystore.ts";
 import { mint } from "../../../scripts/torture/stage/minted.ts";
 
 /** What strangers may cost a node, held against real sockets; the times are shorter than in a show. */
+const PATIENCE = { timeout: 5_000, interval: 5 };
 const QUICK: ServerLimits = { ...LIMITS, connections: 20 };
 const MAIN = fileURLToPath(import.meta.resolve("#hongbao"));
 
 let server: HttpServer;
+/** Requests that came through to the app. */
+let calls: number;
 const sockets: Socket[] = [];
 
 afterEach(async () => {
@@ -22,7 +25,9 @@ afterEach(async () => {
 });
 
 async function start(limits: Partial<ServerLimits> = {}): Promise<void> {
+  calls = 0;
   const fetch = async (request: Request) => {
+    calls++;
     try {
       if (request.method === "GET") return new Response("x".repeat(64 * 1024));
       return Response.json(
@@ -106,6 +111,29 @@ describe("what strangers may cost a node", () => {
     deaf.socket.write(ask("GET", "").repeat(1_000));
     await expect.poll(() => server.connections.size, { timeout: 20_000 }).toBe(1);
     await expect.poll(() => server.connections.size, { timeout: 20_000 }).toBe(0);
+  });
+
+  it("answers that wait to be read are few: who asks on and on and reads nothing is closed at once", async () => {
+    await start({ pipelined: 4 });
+    const deaf = await client();
+    deaf.socket.pause();
+    deaf.socket.write(ask("GET", "").repeat(2_000));
+    await vi.waitFor(() => expect(server.connections.size).toBe(0), PATIENCE);
+    expect(calls).toBeLessThanOrEqual(4);
+  });
+
+  it("a few requests at once are answered in their order", async () => {
+    await start({ pipelined: 4 });
+    const few = await client(
+      shake + ask("GET", "") + shake + ask("PUT", "content-length: 2\r\nconnection: close\r\n", "{}"),
+    );
+    const statuses = [...(await few.heard).matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => status);
+    expect(statuses).toEqual(["200", "200", "200", "400"]);
+    const again = await client();
+    for (let i = 0; i < 10; i++) {
+      again.socket.write(shake);
+      expect(await answer(again)).toContain("200 OK");
+    }
   });
 
   it("an idle connection is kept for the gateway, and closed in the end", async () => {
