@@ -36,6 +36,23 @@ function program(args: string[]): Program {
   return made;
 }
 
+/** A node and a worker, and users who shake and open at the node one after another. */
+async function startShow() {
+  await redis.start();
+  const port = `${await freePort()}`;
+  const node = program(["node", "--campaign", minted.campaign, "--shard", "0", "--port", port, "--open-now"]);
+  const worker = program(["credit", "--campaign", minted.campaign]);
+  await Promise.all([node.start(), worker.start(false)]);
+  const notes = newNotes();
+  const users = async (from: number, to: number) => {
+    for (let i = from; i < to; i++) {
+      const user = { user: `user-${i}`, device: "phone" };
+      await shakeAndOpen(`http://127.0.0.1:${port}`, user, notes, () => false);
+    }
+  };
+  return { node, worker, notes, users };
+}
+
 function credited(): { packets: number; cents: number } {
   const ledger = readLedger(minted.epochDir.of.ledger);
   try {
@@ -58,30 +75,7 @@ function sum(opened: Notes["opened"]): number {
 
 describe.skipIf(redisIsMissing)("another ledger than before", () => {
   it("a second worker with another ledger on the same queue is found, and pays nobody", async () => {
-    await redis.start();
-    const port = await freePort();
-    const node = program([
-      "node",
-      "--campaign",
-      minted.campaign,
-      "--shard",
-      "0",
-      "--port",
-      `${port}`,
-      "--open-now",
-    ]);
-    const worker = program(["credit", "--campaign", minted.campaign]);
-    await Promise.all([node.start(), worker.start(false)]);
-    const notes = newNotes();
-    const users = async (from: number, to: number) => {
-      for (let i = from; i < to; i++)
-        await shakeAndOpen(
-          `http://127.0.0.1:${port}`,
-          { user: `user-${i}`, device: "phone" },
-          notes,
-          () => false,
-        );
-    };
+    const { node, worker, notes, users } = await startShow();
     await users(0, 30);
     await vi.waitFor(() => expect(credited().packets).toBe(30), SETTLE);
     const stray = join(minted.roots.dataDir, "stray.db");
@@ -109,28 +103,8 @@ describe.skipIf(redisIsMissing)("another ledger than before", () => {
   }, 120_000);
 
   it("a ledger that was lost is paid again from the journals, by the nodes themselves and by --replay", async () => {
-    await redis.start();
-    const port = await freePort();
-    const node = program([
-      "node",
-      "--campaign",
-      minted.campaign,
-      "--shard",
-      "0",
-      "--port",
-      `${port}`,
-      "--open-now",
-    ]);
-    const worker = program(["credit", "--campaign", minted.campaign]);
-    await Promise.all([node.start(), worker.start(false)]);
-    const notes = newNotes();
-    for (let i = 0; i < 60; i++)
-      await shakeAndOpen(
-        `http://127.0.0.1:${port}`,
-        { user: `user-${i}`, device: "phone" },
-        notes,
-        () => false,
-      );
+    const { node, worker, notes, users } = await startShow();
+    await users(0, 60);
     await vi.waitFor(() => expect(credited().packets).toBe(60), SETTLE);
     await worker.kill();
     const first = await books();
@@ -139,7 +113,7 @@ describe.skipIf(redisIsMissing)("another ledger than before", () => {
     for (const suffix of ["-wal", "-shm"]) rmSync(`${lost}${suffix}`, { force: true });
     await worker.start(false);
     // The new ledger answers the next batch with its own name; the node then starts from its beginning.
-    await shakeAndOpen(`http://127.0.0.1:${port}`, { user: "one-more", device: "phone" }, notes, () => false);
+    await users(60, 61);
     await vi.waitFor(() => expect(credited().packets).toBe(61), SETTLE);
     expect(await stopOnceReady(worker)).toBe(0);
     expect(await node.stop()).toBe(0);
