@@ -11,12 +11,12 @@ const WINDOW_MS = 2_000;
 const BUCKET_SECONDS = 0.05;
 const BUCKET_PACKETS_MIN = 2;
 
-/** @param newBuckets monotonic times at which a restart or a new config made new buckets */
+/** @param newBuckets monotonic times between which a restart or a new config made new buckets */
 export function expectPaced(
   handOuts: readonly HandOut[],
   round: TimedRound,
   packetsPerSecond: number,
-  newBuckets: readonly number[],
+  newBuckets: readonly { readonly fromMs: number; readonly toMs: number }[],
   violations: Violations,
 ): void {
   // Only what cannot have come from another round.
@@ -34,7 +34,8 @@ export function expectPaced(
       if (last.sentMs < sentMs) continue;
       packets++;
       const seconds = (last.heardMs - sentMs) / 1000;
-      const buckets = 1 + newBuckets.filter((ms) => sentMs <= ms && ms <= last.heardMs).length;
+      const buckets =
+        1 + newBuckets.filter(({ fromMs, toMs }) => fromMs <= last.heardMs && sentMs <= toMs).length;
       if (packets <= packetsPerSecond * seconds + bucket * buckets) continue;
       violations.add(`${packets} packets in ${seconds} s at ${packetsPerSecond} a second`);
       return;

@@ -40,7 +40,7 @@ export class TimedShow {
   private readonly redis: RedisServer;
   private readonly url: string;
   private readonly violations: Violations;
-  private readonly newBuckets: number[] = [];
+  private readonly newBuckets: { readonly fromMs: number; readonly toMs: number }[] = [];
   private version = 0;
 
   private constructor(
@@ -109,7 +109,7 @@ export class TimedShow {
     const fromMs = performance.now();
     const args = ["show", "set", file, "--campaign", campaign, "--node", this.url];
     const { code, stderr } = await hongbao(args, this.by(this.operatorClock));
-    this.newBuckets.push(fromMs, performance.now());
+    this.newBuckets.push({ fromMs, toMs: performance.now() });
     this.violations.expect(code === 0, `show set ended with ${code}: ${stderr}`);
     const apartMs = Math.abs(this.operatorClock.offsetMs - this.nodeClock.offsetMs);
     if (Math.abs(apartMs - STRAY_MS) < STRAY_SLACK_MS) return;
@@ -124,8 +124,9 @@ export class TimedShow {
     if (isKilled) await this.node.kill();
     else this.violations.expect((await this.node.stop()) === 0, "the node did not stop in order");
     meanwhile();
+    const fromMs = performance.now();
     await this.node.start();
-    this.newBuckets.push(performance.now());
+    this.newBuckets.push({ fromMs, toMs: performance.now() });
   }
 
   async restartWorker(meanwhile: () => void): Promise<void> {
