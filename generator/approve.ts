@@ -46,10 +46,10 @@ export async function approve({ roots, campaign, epoch, keyFile }: ApproveOption
   const dir = await new CampaignDir(roots, campaign).completeEpoch(epoch);
   const file = await readManifest(dir);
   const { keys } = await campaignOf(dir, file);
-  const key = await readSigningKey(keyFile, "approver", keys?.approver);
+  const key = await readSigningKey(keyFile, "approver", keys?.approver, dir.disk);
   await checkOperator(dir, file, keys?.operator);
   const path = dir.signature("approver");
-  await publish(path, signManifest(key, file.bytes));
+  await publish(path, signManifest(key, file.bytes), undefined, dir.disk);
   const { mode, packets, budgetCents } = file.manifest;
   return { campaign, mode, epoch: dir.epoch, packets, budgetCents, manifest: file.hash, signature: path };
 }
@@ -82,7 +82,9 @@ async function checkOperator(
   const path = dir.signature("operator");
   let signature: string;
   try {
-    signature = (await readSmallFile(path, "the operator's signature", 1024)).toString("utf8").trim();
+    signature = (await readSmallFile(path, "the operator's signature", 1024, dir.disk))
+      .toString("utf8")
+      .trim();
   } catch (cause) {
     if (!(cause instanceof HongbaoError) || cause.code !== "missing_file") throw cause;
     throw new HongbaoError("missing_signature", `${path} is missing: the operator signs first`, { cause });

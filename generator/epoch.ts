@@ -35,7 +35,9 @@ export async function chooseEpoch(dir: CampaignDir, hash: Buffer, resume: boolea
 }
 
 async function isComplete(epoch: EpochDir): Promise<boolean> {
-  return (await exists(epoch.manifest)) && (await exists(epoch.signature("operator")));
+  return (
+    (await exists(epoch.manifest, epoch.disk)) && (await exists(epoch.signature("operator"), epoch.disk))
+  );
 }
 
 async function resumeEpoch(epoch: EpochDir, hash: Buffer, complete: boolean): Promise<ChosenEpoch> {
@@ -62,7 +64,7 @@ async function nextEpoch(
 ): Promise<ChosenEpoch> {
   for (let number = from; number <= EPOCH_MAX; number++) {
     const epoch = dir.epoch(number);
-    if (!(await exists(epoch.keysDir)) || (await hasKeysOf(epoch, hash)))
+    if (!(await exists(epoch.keysDir, epoch.disk)) || (await hasKeysOf(epoch, hash)))
       return { epoch, state: "new", warnings };
   }
   throw new HongbaoError(
@@ -72,8 +74,8 @@ async function nextEpoch(
 }
 
 async function hasKeysOf(epoch: EpochDir, hash: Buffer): Promise<boolean> {
-  if (!(await exists(epoch.settlementKey))) return false;
-  return keyBytes((await readKeyFile("settlement", epoch.settlementKey)).planHash).equals(hash);
+  if (!(await exists(epoch.settlementKey, epoch.disk))) return false;
+  return keyBytes((await readKeyFile("settlement", epoch.settlementKey, epoch.disk)).planHash).equals(hash);
 }
 
 function short(planHash: string): string {

@@ -7,7 +7,6 @@
  * on the campaign, freed by the kernel, keeps two generators apart.
  */
 import { randomBytes } from "node:crypto";
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Campaign, parseCampaign } from "../core/format/campaign.ts";
 import { HongbaoError } from "../core/format/error.ts";
@@ -32,7 +31,7 @@ import { makePlan, type Plan, planHash } from "./plan.ts";
 import { type EpochIdentity, publishKeyFiles, publishManifest, publishShard } from "./publish.ts";
 import { type GenerateReport, reportRows } from "./summary.ts";
 import { histogram } from "./tally.ts";
-import type { MintProgress } from "./threads.ts";
+import { type MintProgress, runLanes as onThreads, type RunLanes } from "./threads.ts";
 import { Workshop } from "./workshop.ts";
 
 /** Sealed tokens are nothing without keys: the programs that serve them may run as other users. */
@@ -55,6 +54,8 @@ export interface GenerateOptions {
 export interface GenerateWorld {
   readonly nowMs: number;
   readonly progress: MintProgress;
+  /** On threads of this process, if not given. */
+  readonly runLanes?: RunLanes;
 }
 
 /** What is to be minted, wherever it will lie. */
@@ -87,7 +88,7 @@ export async function generate(options: GenerateOptions, world: GenerateWorld): 
   // Keys that do not fit are refused before anything is created.
   await findKeys(campaign, dir, options.operatorKeyFile);
   const what = `the mint of campaign ${campaign.campaign}`;
-  const lock = await takeLock(join(dir.seedsDir, "mint.lock"), what, SEEDS_DIRECTORY);
+  const lock = await takeLock(join(dir.seedsDir, "mint.lock"), what, SEEDS_DIRECTORY, dir.disk);
   try {
     const chosen = await chooseEpoch(dir, job.hash, options.resume);
     const workshop = new Workshop(chosen.epoch, job.hash.toString("hex"));
@@ -117,16 +118,16 @@ async function mintEpoch(
   workshop: Workshop,
   keys: Awaited<ReturnType<typeof makeKeys>>,
   { workers }: GenerateOptions,
-  { progress }: GenerateWorld,
+  { progress, runLanes = onThreads }: GenerateWorld,
 ): Promise<GenerateReport> {
   const { campaign, plan, hash } = job;
   const of: EpochIdentity = { campaign, plan, planHash: hash, epoch };
   const secrets = mintSecrets(job, keys.master, epoch.epoch);
-  await makeDirectory(epoch.seedsDir);
+  await makeDirectory(epoch.seedsDir, undefined, epoch.disk);
   // If we die here, the epoch is started but empty: a resumed run begins in it, a new one takes the next.
   if (state === "new") await workshop.writePlan(campaign);
   await publishKeyFiles(of, secrets, keys);
-  const minted = await mint({ plan, secrets, workers }, epoch, workshop, progress);
+  const minted = await mint({ plan, secrets, workers, runLanes }, epoch, workshop, progress);
   const { tally, checks } = balance(plan, minted);
   const roots: Buffer[] = [];
   for (const shard of minted.shards) roots.push(await publishShard(of, workshop, shard));
@@ -147,7 +148,10 @@ async function dryRun(job: Job, { resume, workers }: GenerateOptions, world: Gen
   const master = (await findMaster(campaign, dir)) ?? randomBytes(KEY_BYTES);
   const { epoch, warnings } = await chooseEpoch(dir, hash, resume);
   const secrets = mintSecrets(job, master, epoch.epoch);
-  const { tally, checks } = balance(plan, await draft({ plan, secrets, workers }, world.progress));
+  const { tally, checks } = balance(
+    plan,
+    await draft({ plan, secrets, workers, runLanes: onThreads }, world.progress),
+  );
   const rows = reportRows(plan);
   return {
     ...(await report(job, epoch, { ...plan, histogram: histogram(tally) }, 0)),
@@ -174,7 +178,7 @@ async function report(
   resumedLanes: number,
 ): Promise<GenerateReport> {
   const { ads, shards, lanes } = reportRows(plan);
-  const approved = campaign.mode === "test" || (await exists(epoch.signature("approver")));
+  const approved = campaign.mode === "test" || (await exists(epoch.signature("approver"), epoch.disk));
   return {
     campaign: campaign.campaign,
     mode: campaign.mode,
@@ -229,7 +233,7 @@ async function filesOf(epoch: EpochDir, { shards }: Plan): Promise<{ path: strin
     ...shards.map(({ shard }) => epoch.nodeKey(shard)),
   ];
   const size = async (path: string) => {
-    const found = await stat(path).catch((cause) => {
+    const found = await epoch.disk.stat(path).catch((cause) => {
       throw fileProblem(cause, path, "a file of this epoch,");
     });
     return { path, bytes: found.size };

@@ -18,6 +18,7 @@ import {
   signManifest,
 } from "../core/format/signature.ts";
 import type { CampaignDir } from "../core/store/campaign-dir.ts";
+import type { Disk } from "../core/store/disk.ts";
 import { exists } from "../core/store/durable.ts";
 import { createKeyFile, readKeyFile } from "../core/store/keystore.ts";
 
@@ -55,7 +56,8 @@ export async function findKeys(
   dir: CampaignDir,
   operatorKeyFile: string | undefined,
 ): Promise<FoundKeys> {
-  const own = campaign.mode === "test" && (await exists(dir.operatorKey)) ? dir.operatorKey : undefined;
+  const own =
+    campaign.mode === "test" && (await exists(dir.operatorKey, dir.disk)) ? dir.operatorKey : undefined;
   const path = operatorKeyFile ?? own;
   if (path === undefined && campaign.keys !== undefined)
     throw new HongbaoError(
@@ -63,14 +65,16 @@ export async function findKeys(
       `campaign ${campaign.campaign} (${campaign.mode}) names its operator's public key: sign with the private one, --key FILE`,
     );
   const operator =
-    path === undefined ? undefined : await readSigningKey(path, "operator", campaign.keys?.operator);
+    path === undefined
+      ? undefined
+      : await readSigningKey(path, "operator", campaign.keys?.operator, dir.disk);
   return { master: await findMaster(campaign, dir), operator };
 }
 
 /** @throws HongbaoError `key_mismatch` if the file there belongs to another campaign or mode */
 export async function findMaster(campaign: Campaign, dir: CampaignDir): Promise<Buffer | undefined> {
-  if (!(await exists(dir.masterKey))) return undefined;
-  const file = await readKeyFile("master", dir.masterKey);
+  if (!(await exists(dir.masterKey, dir.disk))) return undefined;
+  const file = await readKeyFile("master", dir.masterKey, dir.disk);
   if (file.campaign !== campaign.campaign || file.mode !== campaign.mode)
     throw new HongbaoError(
       "key_mismatch",
@@ -85,17 +89,14 @@ export async function makeKeys(campaign: Campaign, dir: CampaignDir, found: Foun
   if (master === undefined) {
     master = randomBytes(KEY_BYTES);
     // If we die here, nothing was minted under the key; the next run makes another or finds this one.
-    await createKeyFile<"master">(dir.masterKey, {
-      format: "hongbao.master-key.v1",
-      campaign: campaign.campaign,
-      mode: campaign.mode,
-      master: keyText(master),
-    });
+    const names = { campaign: campaign.campaign, mode: campaign.mode };
+    const file = { format: "hongbao.master-key.v1", ...names, master: keyText(master) } as const;
+    await createKeyFile<"master">(dir.masterKey, file, dir.disk);
   }
   if (operator === undefined) {
     operator = newSigningKey();
     const file = { format: "hongbao.signing-key.v1", role: "operator", ...operator } as const;
-    await createKeyFile<"signing">(dir.operatorKey, file);
+    await createKeyFile<"signing">(dir.operatorKey, file, dir.disk);
   }
   return { master, operator };
 }
@@ -108,8 +109,9 @@ export async function readSigningKey(
   path: string,
   role: Role,
   expected: string | undefined,
+  disk: Disk,
 ): Promise<SigningKey> {
-  const { role: actual, publicKey, privateKey } = await readKeyFile("signing", path);
+  const { role: actual, publicKey, privateKey } = await readKeyFile("signing", path, disk);
   if (actual !== role)
     throw new HongbaoError("key_mismatch", `${path} is the key of the ${actual}: the ${role}'s is needed`);
   if (expected !== undefined && publicKey !== expected)

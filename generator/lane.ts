@@ -8,9 +8,8 @@
  *
  * Memory a packet: 4 bytes for the shard's permutation (kept from lane to lane), 4 for the amounts.
  */
-import { fdatasyncSync, readSync, writeSync } from "node:fs";
 import type { Mode } from "../core/format/campaign.ts";
-import { HongbaoError, invariant } from "../core/format/error.ts";
+import { HongbaoError } from "../core/format/error.ts";
 import { shardKey, shardKeys } from "../core/format/keyring.ts";
 import { leafHash } from "../core/format/merkle.ts";
 import { BLOCK_BYTES } from "../core/format/seedfile.ts";
@@ -23,6 +22,7 @@ import {
   TokenBulk,
 } from "../core/format/token-bulk.ts";
 import { Drbg, PURPOSE } from "./drbg.ts";
+import type { LaneFile } from "./lane-file.ts";
 import type { LanePlan } from "./plan.ts";
 import { boundsOf, splitLane } from "./split.ts";
 import { countAmount, emptyTally, type Tally } from "./tally.ts";
@@ -94,7 +94,7 @@ export class LaneMint {
   }
 
   /** Seals the lane's packets and writes them; durable when it returns. */
-  write(task: LaneTask, fd: number): void {
+  write(task: LaneTask, file: LaneFile): void {
     const { scope, bulk } = this.benchOf(task);
     const { columns } = this;
     const amounts = this.amountsOf(task);
@@ -105,24 +105,24 @@ export class LaneMint {
       columns.cents.set(amounts.subarray(at, at + n));
       fillChecksums(this.secrets.settlementKey, columns, n, scope);
       bulk.seal(columns, n, records);
-      writeAll(fd, records, position);
+      file.write(records, position);
       this.onPackets(n);
     }
     // If we die here, the lane has no marker: the resumed mint writes the same bytes again.
-    fdatasyncSync(fd);
+    file.datasync();
   }
 
   /**
    * Reads the lane back and opens every packet of it.
    * @throws HongbaoError `mint_failed` if a record is not what this mint seals
    */
-  read(task: LaneTask, fd: number): LaneReading {
+  read(task: LaneTask, file: LaneFile): LaneReading {
     const { scope, bulk } = this.benchOf(task);
     const { columns } = this;
     const count = new LaneCount(task);
     const hashes: Buffer[] = [];
     for (const { at, n, records, position } of this.batches(task)) {
-      readAll(fd, records, position);
+      file.read(records, position);
       for (let block = 0; block < records.length; block += BLOCK_BYTES)
         hashes.push(leafHash(records.subarray(block, block + BLOCK_BYTES)));
       bulk.open(records, n, columns);
@@ -209,16 +209,4 @@ export function misread(task: LaneTask, record: number): HongbaoError {
     "mint_failed",
     `shard ${task.shard}, ad ${task.lane.ad}, record ${record}: the file does not read back as it was sealed: the disk or the memory is faulty; mint a new epoch on another machine`,
   );
-}
-
-function writeAll(fd: number, bytes: Uint8Array, position: number): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, position + at);
-}
-
-function readAll(fd: number, bytes: Uint8Array, position: number): void {
-  for (let at = 0; at < bytes.length; ) {
-    const got = readSync(fd, bytes, at, bytes.length - at, position + at);
-    invariant(got > 0, "a shard's file is as long as its layout says");
-    at += got;
-  }
 }

@@ -6,10 +6,10 @@
 import { closeSync, openSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { HongbaoError, invariant, systemCode } from "../core/format/error.ts";
-import { HASH_BYTES } from "../core/format/merkle.ts";
-import { BLOCK_RECORDS } from "../core/format/seedfile.ts";
-import { LaneMint, type LaneTask, misread } from "./lane.ts";
-import type { LaneAnswer, LaneJob, ThreadData } from "./threads.ts";
+import { LaneMint } from "./lane.ts";
+import { type LaneFile, laneFile } from "./lane-file.ts";
+import { type LaneJob, runLane } from "./lane-job.ts";
+import type { LaneAnswer, ThreadData } from "./threads.ts";
 
 const port = parentPort;
 invariant(port !== null, "a mint worker is a thread");
@@ -23,7 +23,8 @@ port.on("message", (job: LaneJob) => port.postMessage(answer(job)));
 
 function answer(job: LaneJob): LaneAnswer {
   try {
-    return run(job);
+    steps = job.kind === "draft" || job.record !== undefined ? 2 : 1;
+    return runLane(job, mint, withLaneFile);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     if (systemCode(error) === "ENOSPC") return { failed: "the disk is full: free space, then `--resume`" };
@@ -36,23 +37,11 @@ function answer(job: LaneJob): LaneAnswer {
   }
 }
 
-function run({ kind, path, task, record }: LaneJob): LaneAnswer {
-  steps = kind === "draft" || record !== undefined ? 2 : 1;
-  if (kind === "draft") return mint.draft(task);
-  const fd = openSync(path, record === undefined ? "r+" : "r");
+function withLaneFile<T>(path: string, flags: "r" | "r+", use: (file: LaneFile) => T): T {
+  const fd = openSync(path, flags);
   try {
-    if (record === undefined) mint.write(task, fd);
-    const reading = mint.read(task, fd);
-    if (record !== undefined) assertSame(task, record.hashes, reading.hashes);
-    return reading;
+    return use(laneFile(fd));
   } finally {
     closeSync(fd);
   }
-}
-
-/** Records that are all genuine may still not be the ones, or in the order, that the marker speaks of. */
-function assertSame(task: LaneTask, marked: Uint8Array, read: Uint8Array): void {
-  const differs = read.findIndex((byte, i) => byte !== marked[i]);
-  if (differs >= 0 || marked.length !== read.length)
-    throw misread(task, Math.floor(Math.max(0, differs) / HASH_BYTES) * BLOCK_RECORDS);
 }

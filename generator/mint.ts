@@ -4,22 +4,24 @@
  *
  * A shard whose final name exists was finished by an earlier run; its lanes are read back from there.
  */
-import { open, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { HongbaoError, invariant } from "../core/format/error.ts";
 import { seedLayout } from "../core/format/seedfile.ts";
 import { TOKEN_BYTES } from "../core/format/token.ts";
 import type { EpochDir } from "../core/store/campaign-dir.ts";
+import type { Disk } from "../core/store/disk.ts";
 import { exists, makeDirectory, syncDirectory } from "../core/store/durable.ts";
 import { type LaneRecord, type LaneTask, type MintSecrets, seenBitmap } from "./lane.ts";
+import type { LaneJob } from "./lane-job.ts";
 import type { Plan, ShardPlan } from "./plan.ts";
-import { type LaneJob, type MintProgress, runLanes } from "./threads.ts";
+import type { MintProgress, RunLanes } from "./threads.ts";
 import type { Workshop } from "./workshop.ts";
 
 export interface MintOrder {
   readonly plan: Plan;
   readonly secrets: MintSecrets;
   readonly workers: number;
+  readonly runLanes: RunLanes;
 }
 
 export interface MintedShard {
@@ -43,11 +45,12 @@ export async function mint(
   workshop: Workshop,
   progress: MintProgress,
 ): Promise<Minted> {
-  await makeDirectory(workshop.dir);
+  const { disk } = epoch;
+  await makeDirectory(workshop.dir, undefined, disk);
   const paths = await Promise.all(
     order.plan.shards.map(async ({ shard }) => {
       const done = epoch.seed(shard);
-      return (await exists(done)) ? done : workshop.part(shard);
+      return (await exists(done, disk)) ? done : workshop.part(shard);
     }),
   );
   const jobs: LaneJob[] = [];
@@ -58,10 +61,10 @@ export async function mint(
       throw new HongbaoError("mint_failed", `${path} exists without its lane markers: start a new epoch`);
     jobs.push({ ...job, path, ...(record === undefined ? {} : { record }) });
   }
-  await checkSpace(workshop.dir, jobs);
+  await checkSpace(disk, workshop.dir, jobs);
   for (const { shard, lanes } of order.plan.shards)
     if (paths[shard] === workshop.part(shard))
-      await preallocate(workshop.part(shard), seedLayout(lanes).fileBytes);
+      await preallocate(disk, workshop.part(shard), seedLayout(lanes).fileBytes);
   const minted = await runJobs(jobs, order, progress, async ({ task, record }, reading) => {
     // If we die here, the lane is durable but unmarked: it is minted once more.
     if (record === undefined) await workshop.writeMarker(task.shard, task.lane.ad, reading);
@@ -81,7 +84,7 @@ async function runJobs(
   progress: MintProgress,
   onDone: (job: LaneJob, record: LaneRecord) => Promise<void>,
 ): Promise<Omit<Minted, "resumedLanes">> {
-  const readings = await runLanes(jobs, order, progress, onDone);
+  const readings = await order.runLanes(jobs, order, progress, onDone);
   invariant(readings.length === jobs.length, "every lane was read");
   let next = 0;
   const shards = order.plan.shards.map((plan): MintedShard => {
@@ -108,21 +111,21 @@ function lanesOf(plan: Plan, kind: LaneJob["kind"]): LaneJob[] {
 }
 
 /** A full disk is found here and not after half of the work. */
-async function checkSpace(dir: string, jobs: readonly LaneJob[]): Promise<void> {
+async function checkSpace(disk: Disk, dir: string, jobs: readonly LaneJob[]): Promise<void> {
   const needed = jobs.reduce(
     (sum, { record, task }) => (record === undefined ? sum + task.lane.packets * TOKEN_BYTES : sum),
     0,
   );
-  const { bavail, bsize } = await statfs(dir);
-  if (bavail * bsize < needed)
+  const free = await disk.freeBytes(dir);
+  if (free < needed)
     throw new HongbaoError(
       "mint_failed",
-      `the seeds need ${needed} bytes more, ${dir} has ${bavail * bsize} free: free space, then \`--resume\``,
+      `the seeds need ${needed} bytes more, ${dir} has ${free} free: free space, then \`--resume\``,
     );
 }
 
-async function preallocate(path: string, bytes: number): Promise<void> {
-  const handle = await open(path, "a", 0o600);
+async function preallocate(disk: Disk, path: string, bytes: number): Promise<void> {
+  const handle = await disk.open(path, (await exists(path, disk)) ? "r+" : "wx", 0o600);
   try {
     // If we die here, the file may be short: it is sized again; a lane with a marker was written after this.
     if ((await handle.stat()).size !== bytes) await handle.truncate(bytes);
@@ -130,5 +133,5 @@ async function preallocate(path: string, bytes: number): Promise<void> {
   } finally {
     await handle.close();
   }
-  await syncDirectory(dirname(path));
+  await syncDirectory(dirname(path), disk);
 }

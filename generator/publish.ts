@@ -4,7 +4,6 @@
  * is exclusive and deterministic, so a resumed run repeats it: what exists must be byte for byte what would have
  * been written, and is otherwise refused, never replaced.
  */
-import { chmod, link, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Campaign } from "../core/format/campaign.ts";
 import { HongbaoError, systemCode } from "../core/format/error.ts";
@@ -16,6 +15,7 @@ import { encodeSeedHeader, seedLayout, seedRoot } from "../core/format/seedfile.
 import { type SigningKey, signManifest } from "../core/format/signature.ts";
 import { campaignTag } from "../core/format/token.ts";
 import type { EpochDir } from "../core/store/campaign-dir.ts";
+import type { Disk } from "../core/store/disk.ts";
 import {
   exists,
   makeDirectory,
@@ -82,15 +82,16 @@ export async function publishShard(
   const hashes = Buffer.concat(records.map((record) => record.hashes));
   const head = Buffer.concat([header, hashes]);
   const [part, path] = [workshop.part(plan.shard), epoch.seed(plan.shard)];
-  if (await exists(path)) await checkHead(path, head);
+  const { disk } = epoch;
+  if (await exists(path, disk)) await checkHead(disk, path, head);
   else {
-    await writeHead(part, head);
+    await writeHead(disk, part, head);
     // If we die here, the file is whole but nameless: the resumed run writes the same head and names it.
-    await linkExclusively(part, path);
+    await linkExclusively(disk, part, path);
   }
   // If we die here, the file may still be writable: the resumed run comes by again. Not earlier, or a resumed
   // run could not open the unfinished file.
-  await chmod(path, 0o444);
+  await disk.chmod(path, 0o444);
   const leaves = Array.from({ length: hashes.length / HASH_BYTES }, (_, i) =>
     hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES),
   );
@@ -163,8 +164,8 @@ async function publishSame(
   await syncDirectory(dirname(path), disk);
 }
 
-async function writeHead(part: string, head: Buffer): Promise<void> {
-  const handle = await open(part, "r+");
+async function writeHead(disk: Disk, part: string, head: Buffer): Promise<void> {
+  const handle = await disk.open(part, "r+");
   try {
     // Not `write`, which may write less: a full disk must be an error here and not a bad file at the show.
     await handle.writeFile(head);
@@ -174,8 +175,8 @@ async function writeHead(part: string, head: Buffer): Promise<void> {
   }
 }
 
-async function checkHead(path: string, head: Buffer): Promise<void> {
-  const handle = await open(path, "r");
+async function checkHead(disk: Disk, path: string, head: Buffer): Promise<void> {
+  const handle = await disk.open(path, "r");
   try {
     const actual = Buffer.alloc(head.length);
     await handle.read(actual, 0, head.length, 0);
@@ -187,12 +188,12 @@ async function checkHead(path: string, head: Buffer): Promise<void> {
 }
 
 /** A rename would replace what is there; a link never does. The second name goes with the workshop. */
-async function linkExclusively(part: string, path: string): Promise<void> {
+async function linkExclusively(disk: Disk, part: string, path: string): Promise<void> {
   try {
-    await link(part, path);
+    await disk.link(part, path);
   } catch (cause) {
     if (systemCode(cause) !== "EEXIST") throw cause;
     throw new HongbaoError("already_exists", `${path} exists; nothing is ever overwritten`, { cause });
   }
-  await syncDirectory(dirname(path));
+  await syncDirectory(dirname(path), disk);
 }

@@ -6,19 +6,11 @@
 import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
 import { HongbaoError } from "../core/format/error.ts";
-import type { LaneReading, LaneRecord, LaneTask, MintSecrets } from "./lane.ts";
+import type { LaneReading, MintSecrets } from "./lane.ts";
+import type { LaneJob } from "./lane-job.ts";
 
 export interface MintProgress {
   update(sealedPackets: number, totalPackets: number): void;
-}
-
-export interface LaneJob {
-  /** "draft" writes nothing; "lane" mints, or only reads back what `record` says was minted before */
-  readonly kind: "draft" | "lane";
-  /** the shard's file */
-  readonly path: string;
-  readonly task: LaneTask;
-  readonly record?: LaneRecord;
 }
 
 export type LaneAnswer = LaneReading | { readonly failed: string };
@@ -38,12 +30,14 @@ const HEAP_MB_MAX = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 4 }
  * @returns the readings in the order of `jobs`
  * @throws HongbaoError `mint_failed`
  */
-export async function runLanes(
+export type RunLanes = (
   jobs: readonly LaneJob[],
-  { secrets, workers }: { secrets: MintSecrets; workers: number },
+  order: { readonly secrets: MintSecrets; readonly workers: number },
   progress: MintProgress,
   onDone: (job: LaneJob, reading: LaneReading) => Promise<void>,
-): Promise<LaneReading[]> {
+) => Promise<LaneReading[]>;
+
+export const runLanes: RunLanes = async (jobs, { secrets, workers }, progress, onDone) => {
   const total = jobs.reduce((sum, { task }) => sum + task.lane.packets, 0);
   const shared = new SharedArrayBuffer(8);
   const counter = new BigInt64Array(shared);
@@ -74,7 +68,7 @@ export async function runLanes(
   }
   report();
   return jobs.flatMap((job) => readings.get(job) ?? []);
-}
+};
 
 class LaneQueue {
   private readonly waiting = new Map<number, LaneJob[]>();

@@ -9,13 +9,13 @@
  * plan, so it can never vouch for another mint's bytes. Nothing here is secret: markers say what the manifest
  * will say, and block hashes.
  */
-import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { type Campaign, campaignSchema } from "../core/format/campaign.ts";
 import { HongbaoError, systemCode } from "../core/format/error.ts";
 import { canonicalJson, describeIssues } from "../core/format/json.ts";
 import type { EpochDir } from "../core/store/campaign-dir.ts";
+import type { Disk } from "../core/store/disk.ts";
 import { exists, publish, readSmallFile } from "../core/store/durable.ts";
 import type { LaneRecord } from "./lane.ts";
 import { MINT_ALGORITHM } from "./plan.ts";
@@ -78,21 +78,23 @@ export class Workshop {
   /** @throws HongbaoError `already_exists` */
   async writePlan(campaign: Campaign): Promise<void> {
     const file = { format: "hongbao.plan.v1", algorithm: MINT_ALGORITHM, planHash: this.planHash, campaign };
-    await publish(planPath(this.epoch), canonicalJson(file));
+    await publish(planPath(this.epoch), canonicalJson(file), undefined, this.epoch.disk);
   }
 
   async writeMarker(shard: number, ad: number, record: LaneRecord): Promise<void> {
     const { tally, outOfBounds } = record;
     const hashes = Buffer.from(record.hashes).toString("base64url");
     const names = { format: "hongbao.lane.v1", planHash: this.planHash, shard, ad };
-    await publish(this.marker(shard, ad), canonicalJson({ ...names, tally, outOfBounds, hashes }));
+    const marker = canonicalJson({ ...names, tally, outOfBounds, hashes });
+    await publish(this.marker(shard, ad), marker, undefined, this.epoch.disk);
   }
 
   /** @returns what an earlier run sealed in this lane, or undefined if it did not finish it */
   async readMarker(shard: number, ad: number): Promise<LaneRecord | undefined> {
     const path = this.marker(shard, ad);
-    if (!(await exists(path))) return undefined;
-    const marker = await readJson(path, "the lane marker", markerFile);
+    const { disk } = this.epoch;
+    if (!(await exists(path, disk))) return undefined;
+    const marker = await readJson(disk, path, "the lane marker", markerFile);
     if (marker.planHash !== this.planHash || marker.shard !== shard || marker.ad !== ad)
       throw new HongbaoError("mint_failed", `${path} belongs to another mint: start a new epoch`);
     const { tally, outOfBounds } = marker;
@@ -101,20 +103,25 @@ export class Workshop {
 
   /** What a killed run left behind: temporary files, which may hold keys. Only under the campaign's lock. */
   async removeStrays(): Promise<void> {
-    const { of, seedsDir, keysDir } = this.epoch;
+    const { of, seedsDir, keysDir, disk } = this.epoch;
     for (const dir of [of.keysDir, keysDir, seedsDir, this.dir])
-      for (const name of await names(dir)) if (STRAY.test(name)) await rm(join(dir, name), { force: true });
+      for (const name of await names(disk, dir)) if (STRAY.test(name)) await disk.remove(join(dir, name));
   }
 
   async remove(): Promise<void> {
-    await rm(this.dir, { recursive: true, force: true });
+    const { disk } = this.epoch;
+    if (!(await exists(this.dir, disk))) return;
+    for (const name of await names(disk, this.dir)) await disk.remove(join(this.dir, name));
+    await disk.removeDirectory(this.dir);
   }
 }
 
 /** @returns undefined if nothing was started in this epoch */
 export async function readPlan(epoch: EpochDir): Promise<PlanFile | undefined> {
   const path = planPath(epoch);
-  return (await exists(path)) ? await readJson(path, "the plan", planFile) : undefined;
+  return (await exists(path, epoch.disk))
+    ? await readJson(epoch.disk, path, "the plan", planFile)
+    : undefined;
 }
 
 function planPath(epoch: EpochDir): string {
@@ -125,10 +132,10 @@ function shardName(shard: number): string {
   return `shard-${shard.toString().padStart(4, "0")}`;
 }
 
-async function readJson<T>(path: string, what: string, schema: z.ZodType<T>): Promise<T> {
+async function readJson<T>(disk: Disk, path: string, what: string, schema: z.ZodType<T>): Promise<T> {
   let value: unknown;
   try {
-    value = JSON.parse((await readSmallFile(path, what)).toString("utf8"));
+    value = JSON.parse((await readSmallFile(path, what, undefined, disk)).toString("utf8"));
   } catch (cause) {
     if (cause instanceof HongbaoError) throw cause;
     throw new HongbaoError("mint_failed", `${what} ${path} is damaged: start a new epoch`, { cause });
@@ -141,9 +148,9 @@ async function readJson<T>(path: string, what: string, schema: z.ZodType<T>): Pr
   );
 }
 
-async function names(dir: string): Promise<string[]> {
+async function names(disk: Disk, dir: string): Promise<string[]> {
   try {
-    return await readdir(dir);
+    return await disk.list(dir);
   } catch (error) {
     if (systemCode(error) === "ENOENT") return [];
     throw error;

@@ -7,7 +7,7 @@
  * that an experiment can put a disk behind it that loses power, fills up or tears what it was writing.
  */
 import { closeSync, open as openCallback } from "node:fs";
-import { link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, link, mkdir, open, readdir, rename, rm, rmdir, stat, statfs } from "node:fs/promises";
 import { promisify } from "node:util";
 import { tryLock } from "fs-native-extensions";
 
@@ -37,6 +37,11 @@ export interface Disk {
   makeDirectory(path: string, mode: number): Promise<void>;
   list(dir: string): Promise<string[]>;
   stat(path: string): Promise<{ size: number; isDirectory(): boolean }>;
+  chmod(path: string, mode: number): Promise<void>;
+  /** It must be empty. */
+  removeDirectory(path: string): Promise<void>;
+  /** Bytes that a file in this directory may still take. */
+  freeBytes(dir: string): Promise<number>;
   /**
    * Locks a file, made if it is not there, for this process; the kernel frees it when the process dies (open file
    * description locks on Linux; fs-native-extensions carries the binding for the other platforms).
@@ -61,6 +66,12 @@ export const machineDisk: Disk = {
   },
   list: (dir) => readdir(dir),
   stat,
+  chmod,
+  removeDirectory: rmdir,
+  freeBytes: async (dir) => {
+    const { bavail, bsize } = await statfs(dir);
+    return bavail * bsize;
+  },
   lock: async (path) => {
     // A bare descriptor: a FileHandle that nobody holds is closed with the garbage, and the lock would go with it.
     const descriptor = await openDescriptor(path, "a+", 0o600);

@@ -52,6 +52,10 @@ export async function readMintKey<K extends "node" | "settlement">(
 }
 
 /** @throws HongbaoError `already_exists` */
-export async function createKeyFile<K extends KeyFileKind>(path: string, file: KeyFile<K>): Promise<void> {
-  await publish(path, formatKeyFile(file), SECRET_MODE);
+export async function createKeyFile<K extends KeyFileKind>(
+  path: string,
+  file: KeyFile<K>,
+  disk: Disk = machineDisk,
+): Promise<void> {
+  await publish(path, formatKeyFile(file), SECRET_MODE, disk);
 }

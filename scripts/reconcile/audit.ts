@@ -25,6 +25,7 @@ import type { EpochDir } from "../../core/store/campaign-dir.ts";
 import { readKeyFile } from "../../core/store/keystore.ts";
 import type { ManifestFile } from "../../core/store/manifest-file.ts";
 import { LaneMint, seenBitmap } from "../../generator/lane.ts";
+import { type LaneFile, laneFile } from "../../generator/lane-file.ts";
 import { makePlan, type Plan, planHash, type ShardPlan } from "../../generator/plan.ts";
 import { readPlan } from "../../generator/workshop.ts";
 import type { Findings } from "./findings.ts";
@@ -130,12 +131,13 @@ function mintAgain(manifest: Manifest, plan: Plan, mint: MintIdentity, master: U
   const lanes = new LaneMint(secrets, () => {});
   const dir = mkdtempSync(join(tmpdir(), "hongbao-audit-"));
   const fd = openSync(join(dir, "lane"), "wx+", 0o600);
+  const file = laneFile(fd);
   try {
     const wrong = manifest.shards.filter((shard) => {
       const planned = plan.shards[shard.shard];
       if (planned === undefined) return true;
       const header = encodeSeedHeader(shardHeader(manifest, shard));
-      return seedRoot(header, mintShard(lanes, planned, fd)).toString("hex") !== shard.root;
+      return seedRoot(header, mintShard(lanes, planned, file)).toString("hex") !== shard.root;
     });
     return wrong.map(({ shard }) => shard);
   } finally {
@@ -144,14 +146,14 @@ function mintAgain(manifest: Manifest, plan: Plan, mint: MintIdentity, master: U
   }
 }
 
-/** @returns the leaf hashes of the shard's blocks. Each lane overwrites the one before it in `fd`. */
-function mintShard(mint: LaneMint, { shard, packets, lanes }: ShardPlan, fd: number): Buffer[] {
+/** @returns the leaf hashes of the shard's blocks. Each lane overwrites the one before it in `file`. */
+function mintShard(mint: LaneMint, { shard, packets, lanes }: ShardPlan, file: LaneFile): Buffer[] {
   const hashes: Buffer[] = [];
   let firstPacket = 0;
   for (const lane of lanes) {
     const task = { shard, shardPackets: packets, lane, firstPacket, recordsAt: 0, seen: seenBitmap(packets) };
-    mint.write(task, fd);
-    const sealed = Buffer.from(mint.read(task, fd).hashes);
+    mint.write(task, file);
+    const sealed = Buffer.from(mint.read(task, file).hashes);
     for (let at = 0; at < sealed.length; at += HASH_BYTES) hashes.push(sealed.subarray(at, at + HASH_BYTES));
     firstPacket += lane.packets;
   }

@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { TOKEN_BYTES } from "../../core/format/token.ts";
 import { balance } from "../../generator/books.ts";
 import { LaneMint, type LaneRecord, type LaneTask, seenBitmap } from "../../generator/lane.ts";
+import { laneFile } from "../../generator/lane-file.ts";
 import type { MintedShard } from "../../generator/mint.ts";
 import { makePlan } from "../../generator/plan.ts";
 import { countAmount, emptyTally, histogram, sumTallies } from "../../generator/tally.ts";
@@ -49,8 +50,8 @@ describe("a lane that was written is read back", () => {
       counted += packets;
     });
     const fd = file();
-    mint.write(task(), fd);
-    const reading = mint.read(task(), fd);
+    mint.write(task(), laneFile(fd));
+    const reading = mint.read(task(), laneFile(fd));
     expect(reading.tally).toMatchObject({ packets: 5000, cents: 444_000 });
     expect(reading.hashes).toHaveLength(5 * 32);
     expect([reading.outOfBounds, reading.repeated, counted]).toEqual([0, 0, 10_000]);
@@ -62,13 +63,13 @@ describe("a lane that was written is read back", () => {
   test.each([0, 13, 44, 1024 * TOKEN_BYTES, 5000 * TOKEN_BYTES - 1])("unless byte %i was changed", (at) => {
     const mint = new LaneMint(SECRETS, () => {});
     const fd = file();
-    mint.write(task(), fd);
+    mint.write(task(), laneFile(fd));
     const byte = Buffer.alloc(1);
     readSync(fd, byte, 0, 1, RECORDS_AT + at);
     byte[0] = (byte[0] ?? 0) ^ 1;
     writeSync(fd, byte, 0, 1, RECORDS_AT + at);
     const record = Math.floor(at / TOKEN_BYTES);
-    expect(() => mint.read(task(), fd)).toThrow(
+    expect(() => mint.read(task(), laneFile(fd))).toThrow(
       `shard 3, ad 1, record ${record}: the file does not read back as it was sealed`,
     );
     closeSync(fd);
@@ -78,8 +79,8 @@ describe("a lane that was written is read back", () => {
     "unless it was sealed under other keys",
     (other) => {
       const fd = file();
-      new LaneMint({ ...SECRETS, ...other }, () => {}).write(task(), fd);
-      expect(() => new LaneMint(SECRETS, () => {}).read(task(), fd)).toThrow(/does not read back/);
+      new LaneMint({ ...SECRETS, ...other }, () => {}).write(task(), laneFile(fd));
+      expect(() => new LaneMint(SECRETS, () => {}).read(task(), laneFile(fd))).toThrow(/does not read back/);
       closeSync(fd);
     },
   );
@@ -87,8 +88,8 @@ describe("a lane that was written is read back", () => {
   test("unless it is another ad's", () => {
     const fd = file();
     const mint = new LaneMint(SECRETS, () => {});
-    mint.write(task(), fd);
-    expect(() => mint.read(task({ lane: { ...LANE, ad: 2 } }), fd)).toThrow(/does not read back/);
+    mint.write(task(), laneFile(fd));
+    expect(() => mint.read(task({ lane: { ...LANE, ad: 2 } }), laneFile(fd))).toThrow(/does not read back/);
     closeSync(fd);
   });
 
@@ -96,9 +97,9 @@ describe("a lane that was written is read back", () => {
     const fd = file();
     const mint = new LaneMint(SECRETS, () => {});
     const tiers = [{ cents: 8888, count: 2 }];
-    mint.write(task({ lane: { ...LANE, tiers } }), fd);
-    expect(mint.read(task({ lane: { ...LANE, tiers } }), fd).outOfBounds).toBe(0);
-    expect(mint.read(task(), fd).outOfBounds).toBe(2);
+    mint.write(task({ lane: { ...LANE, tiers } }), laneFile(fd));
+    expect(mint.read(task({ lane: { ...LANE, tiers } }), laneFile(fd)).outOfBounds).toBe(0);
+    expect(mint.read(task(), laneFile(fd)).outOfBounds).toBe(2);
     closeSync(fd);
   });
 
@@ -107,10 +108,10 @@ describe("a lane that was written is read back", () => {
     const [fd, seen] = [file(), seenBitmap(8000)];
     const first = task({ seen });
     const second = task({ seen, firstPacket: 4000, lane: { ...LANE, packets: 3000 }, recordsAt: 500_000 });
-    mint.write(first, fd);
-    mint.write(second, fd);
-    expect(mint.read(first, fd).repeated).toBe(0);
-    expect(mint.read(second, fd).repeated).toBe(1000);
+    mint.write(first, laneFile(fd));
+    mint.write(second, laneFile(fd));
+    expect(mint.read(first, laneFile(fd)).repeated).toBe(0);
+    expect(mint.read(second, laneFile(fd)).repeated).toBe(1000);
     expect(mint.draft({ ...second, seen }).repeated).toBe(3000);
     closeSync(fd);
   });

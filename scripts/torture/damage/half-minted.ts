@@ -14,6 +14,7 @@ import { makeKeys } from "../../../generator/keys.ts";
 import { mint } from "../../../generator/mint.ts";
 import { makePlan, planHash } from "../../../generator/plan.ts";
 import { publishKeyFiles } from "../../../generator/publish.ts";
+import { runLanes } from "../../../generator/threads.ts";
 import { Workshop } from "../../../generator/workshop.ts";
 
 const CAMPAIGN_TEXT = JSON.stringify({
@@ -117,7 +118,7 @@ async function begin(roots: Roots): Promise<void> {
   await makeDirectory(epoch.seedsDir);
   await workshop.writePlan(campaign);
   await publishKeyFiles({ campaign, plan, planHash: hash, epoch }, secrets, keys);
-  await mint({ plan, secrets, workers: 1 }, epoch, workshop, { update() {} });
+  await mint({ plan, secrets, workers: 1, runLanes }, epoch, workshop, { update() {} });
   rmSync(workshop.marker(0, 2));
 }
 

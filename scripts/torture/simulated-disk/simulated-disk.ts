@@ -133,6 +133,25 @@ export class SimulatedDisk implements Disk {
     });
   }
 
+  /** Permissions are left out: that it takes place is all. */
+  chmod(path: string): Promise<void> {
+    return this.self.attempt("chmod", path, () => {
+      this.storage.find(path, "chmod");
+    });
+  }
+
+  removeDirectory(path: string): Promise<void> {
+    return this.self.attempt("removeDirectory", path, () => this.storage.removeDirectory(path));
+  }
+
+  /** Full is what a fault makes it. */
+  freeBytes(dir: string): Promise<number> {
+    return this.self.attempt("freeBytes", dir, () => {
+      this.storage.find(dir, "statfs");
+      return Number.MAX_SAFE_INTEGER;
+    });
+  }
+
   lock(path: string): Promise<(() => void) | undefined> {
     return this.self.attempt("lock", path, () => {
       const inode = this.findOrMake(path);

@@ -135,6 +135,15 @@ export class Storage {
     this.name(parent, [[name, undefined]]);
   }
 
+  /** @throws ENOENT, ENOTDIR, ENOTEMPTY */
+  removeDirectory(path: string): void {
+    const directory = this.directories.get(this.find(path, "rmdir"));
+    if (directory === undefined) throw systemError("ENOTDIR", "rmdir", path);
+    if (directory.names.size > 0) throw systemError("ENOTEMPTY", "rmdir", path);
+    const { parent, name } = this.place(path, "rmdir");
+    this.name(parent, [[name, undefined]]);
+  }
+
   /** @throws ENOENT, ENOTDIR */
   list(path: string): string[] {
     const directory = this.directories.get(this.find(path, "scandir"));

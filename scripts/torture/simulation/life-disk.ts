@@ -37,6 +37,9 @@ export function lifeDisk(machine: SimulatedDisk, life: Life, habits: DiskHabits,
     makeDirectory: (path) => known(disk.makeDirectory(path)),
     list: (dir) => known(disk.list(dir)),
     stat: (path) => known(disk.stat(path)),
+    chmod: (path) => known(disk.chmod(path)),
+    removeDirectory: (path) => known(disk.removeDirectory(path)),
+    freeBytes: (dir) => known(disk.freeBytes(dir)),
     lock: (path) => known(disk.lock(path)),
   };
 }
