@@ -5,7 +5,8 @@
 import { collectClaims } from "../../../apps/access-node/shipment.ts";
 import { HongbaoError } from "../../../core/format/error.ts";
 import type { SeededRandom } from "../random.ts";
-import type { Attempt, Fault, OperationKind } from "../simulated-disk/disk-process.ts";
+import type { Attempt, Fault } from "../simulated-disk/disk-process.ts";
+import { FAULTS, isRead } from "../simulated-disk/faults.ts";
 import type { SimulatedDisk } from "../simulated-disk/simulated-disk.ts";
 import { crowd } from "./crowd.ts";
 import { Life } from "./life.ts";
@@ -15,32 +16,6 @@ import { Witness } from "./witness.ts";
 
 const CROWDED_ACTIONS = 10;
 const POWER_LOSSES = 2;
-
-const READ: readonly Fault[] = [{ code: "EIO", done: "nothing" }];
-const CHANGE: readonly Fault[] = [...READ, { code: "EIO", done: "everything" }];
-const GROW: readonly Fault[] = [...CHANGE, { code: "ENOSPC", done: "nothing" }];
-
-/** Errors that the kernel gives, and whether the operation was done. A failed close is told nobody. */
-const FAULTS: Readonly<Record<OperationKind, readonly Fault[]>> = {
-  read: READ,
-  open: READ,
-  list: READ,
-  stat: READ,
-  lock: READ,
-  freeBytes: READ,
-  close: [],
-  remove: CHANGE,
-  removeDirectory: CHANGE,
-  chmod: CHANGE,
-  truncate: CHANGE,
-  sync: CHANGE,
-  datasync: CHANGE,
-  rename: GROW,
-  link: GROW,
-  makeDirectory: GROW,
-  create: GROW,
-  write: [...GROW, { code: "ENOSPC", done: "half" }, { done: "half" }],
-};
 
 /** Where a life with faults begins, and what it was like without one. */
 export interface Ordeal {
@@ -88,7 +63,7 @@ export async function endure(ordeal: Ordeal, number: number, fault: Fault): Prom
   const name = () => `${hit?.kind} ${hit?.path} (${fault.code ?? "short"}, ${fault.done} done)`;
   const named = { ...attack, broken: (what: string) => attack.broken(`${name()}: ${what}`) };
   const { errors } = await live({ ...ordeal, attack: named }, disk, witness);
-  if (hit !== undefined && FAULTS[hit.kind] === READ) judgeReadErrors(hit, errors, named);
+  if (hit !== undefined && isRead(hit.kind)) judgeReadErrors(hit, errors, named);
   for (const path of disk.syncedAgain) named.broken(`${path} was synced again after a sync of it had failed`);
   disk.kill();
   const random = seed(1);

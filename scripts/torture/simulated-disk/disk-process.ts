@@ -76,9 +76,8 @@ export class DiskProcess {
     return new Promise((resolve, reject) => {
       const complete = () => {
         if (this.dead) return;
-        const attempt = { number: this.served++, kind, path };
         try {
-          resolve(this.undergo(attempt, typeof effect === "function" ? { whole: effect } : effect));
+          resolve(this.serve(kind, path, effect));
         } catch (error) {
           reject(error);
         }
@@ -89,19 +88,18 @@ export class DiskProcess {
     });
   }
 
-  /** Covers what was there when it began. */
+  /** As a thread of the process does it: at once. @throws if the process is dead, and its threads with it */
+  attemptNow<T>(kind: OperationKind, path: string, effect: Effect<T> | (() => T)): T {
+    if (this.dead) throw new Error("the process is dead");
+    return this.serve(kind, path, effect);
+  }
+
   sync(kind: "sync" | "datasync", inode: number, path: string): Promise<void> {
-    const { storage, failedSyncs } = this;
-    const begun = storage.log.length;
-    if (failedSyncs.has(inode)) this.syncedAgain.push(path);
-    return this.attempt(kind, path, {
-      whole: () => storage.sync(inode, begun, false),
-      failed: () => {
-        // After a failure with everything done this one covers nothing more.
-        storage.sync(inode, begun, true);
-        if (!storage.isDirectory(inode)) failedSyncs.add(inode);
-      },
-    });
+    return this.attempt(kind, path, this.syncEffect(inode, path));
+  }
+
+  syncNow(kind: "sync" | "datasync", inode: number, path: string): void {
+    this.attemptNow(kind, path, this.syncEffect(inode, path));
   }
 
   /** @returns false if somebody holds it */
@@ -114,6 +112,26 @@ export class DiskProcess {
 
   unlock(inode: number): void {
     if (this.locks.delete(inode)) this.storage.locked.delete(inode);
+  }
+
+  /** Covers what was there when it began. */
+  private syncEffect(inode: number, path: string): Effect<void> {
+    const { storage, failedSyncs } = this;
+    const begun = storage.log.length;
+    if (failedSyncs.has(inode)) this.syncedAgain.push(path);
+    return {
+      whole: () => storage.sync(inode, begun, false),
+      failed: () => {
+        // After a failure with everything done this one covers nothing more.
+        storage.sync(inode, begun, true);
+        if (!storage.isDirectory(inode)) failedSyncs.add(inode);
+      },
+    };
+  }
+
+  private serve<T>(kind: OperationKind, path: string, effect: Effect<T> | (() => T)): T {
+    const attempt = { number: this.served++, kind, path };
+    return this.undergo(attempt, typeof effect === "function" ? { whole: effect } : effect);
   }
 
   private undergo<T>(attempt: Attempt, effect: Effect<T>): T {

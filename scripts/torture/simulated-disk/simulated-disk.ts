@@ -24,6 +24,7 @@ import { everyFate, randomFate } from "./fate.ts";
 import { OpenFile } from "./open-file.ts";
 import { EVERYTHING, type Fate } from "./platter.ts";
 import { Storage, systemError } from "./storage.ts";
+import { ThreadFile } from "./thread-file.ts";
 
 export class SimulatedDisk implements Disk {
   private readonly storage: Storage;
@@ -101,6 +102,12 @@ export class SimulatedDisk implements Disk {
       if (flags === "r+" && storage.isDirectory(inode)) throw systemError("EISDIR", "open", path);
       return new OpenFile(this.self, inode, path, flags);
     });
+  }
+
+  /** Opens a file for a thread of this process. */
+  openForThread(path: string): ThreadFile {
+    const inode = this.self.attemptNow("open", path, () => this.storage.find(path, "open"));
+    return new ThreadFile(this.self, inode, path);
   }
 
   link(path: string, name: string): Promise<void> {
