@@ -92,7 +92,7 @@ export async function generate(options: GenerateOptions, world: GenerateWorld): 
   try {
     const chosen = await chooseEpoch(dir, job.hash, options.resume);
     const workshop = new Workshop(chosen.epoch, job.hash.toString("hex"));
-    await workshop.removeStrays();
+    await workshop.recover();
     if (chosen.state === "complete") {
       await workshop.remove();
       return await alreadyComplete(job, chosen.epoch);

@@ -12,11 +12,11 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { type Campaign, campaignSchema } from "../core/format/campaign.ts";
-import { HongbaoError, systemCode } from "../core/format/error.ts";
+import { HongbaoError } from "../core/format/error.ts";
 import { canonicalJson, describeIssues } from "../core/format/json.ts";
 import type { EpochDir } from "../core/store/campaign-dir.ts";
 import type { Disk } from "../core/store/disk.ts";
-import { exists, publish, readSmallFile } from "../core/store/durable.ts";
+import { exists, publish, readSmallFile, syncDirectory } from "../core/store/durable.ts";
 import type { LaneRecord } from "./lane.ts";
 import { MINT_ALGORITHM } from "./plan.ts";
 
@@ -101,17 +101,24 @@ export class Workshop {
     return { tally, outOfBounds, hashes: Buffer.from(marker.hashes, "base64url") };
   }
 
-  /** What a killed run left behind: temporary files, which may hold keys. Only under the campaign's lock. */
-  async removeStrays(): Promise<void> {
+  /**
+   * What a killed run left behind: temporary files, which may hold keys, go, and names that only the page cache holds
+   * become durable, or a run that finds everything done would promise what a power loss takes away. Only under the
+   * campaign's lock.
+   */
+  async recover(): Promise<void> {
     const { of, seedsDir, keysDir, disk } = this.epoch;
-    for (const dir of [of.keysDir, keysDir, seedsDir, this.dir])
-      for (const name of await names(disk, dir)) if (STRAY.test(name)) await disk.remove(join(dir, name));
+    for (const dir of [of.keysDir, keysDir, seedsDir, this.dir]) {
+      if (!(await exists(dir, disk))) continue;
+      for (const name of await disk.list(dir)) if (STRAY.test(name)) await disk.remove(join(dir, name));
+      await syncDirectory(dir, disk);
+    }
   }
 
   async remove(): Promise<void> {
     const { disk } = this.epoch;
     if (!(await exists(this.dir, disk))) return;
-    for (const name of await names(disk, this.dir)) await disk.remove(join(this.dir, name));
+    for (const name of await disk.list(this.dir)) await disk.remove(join(this.dir, name));
     await disk.removeDirectory(this.dir);
   }
 }
@@ -146,13 +153,4 @@ async function readJson<T>(disk: Disk, path: string, what: string, schema: z.Zod
     "mint_failed",
     `${what} ${path} is damaged (${describeIssues(result.error)}): start a new epoch`,
   );
-}
-
-async function names(disk: Disk, dir: string): Promise<string[]> {
-  try {
-    return await disk.list(dir);
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return [];
-    throw error;
-  }
 }

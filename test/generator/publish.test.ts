@@ -3,6 +3,7 @@ import { newSigningKey } from "../../core/format/signature.ts";
 import { CampaignDir } from "../../core/store/campaign-dir.ts";
 import { makePlan, planHash } from "../../generator/plan.ts";
 import { publishKeyFiles } from "../../generator/publish.ts";
+import { killedMint, runMint } from "../../scripts/torture/mint/mint-run.ts";
 import { NOTHING } from "../../scripts/torture/simulated-disk/platter.ts";
 import { SimulatedDisk } from "../../scripts/torture/simulated-disk/simulated-disk.ts";
 import { campaign as campaignWith } from "./campaigns.ts";
@@ -59,5 +60,27 @@ describe("publish", () => {
       const lost = expected.filter(([path, bytes]) => left.get(path)?.equals(bytes) !== true);
       expect([operations, lost.map(([path]) => path)]).toEqual([operations, []]);
     }
+  });
+});
+
+describe("a run that finds an epoch complete", () => {
+  it("makes it durable first: the signature of a run that died before its last sync is lost with the power", async () => {
+    const machine = new SimulatedDisk();
+    let operations = 0;
+    const watched = machine.copy({
+      fault: ({ number, kind, path }) => {
+        if (kind === "sync" && path === "/srv/seeds/gala-mint/e1") operations = number;
+        return undefined;
+      },
+    });
+    await runMint(watched);
+    const interrupted = await killedMint(machine.copy(), operations - 1, {});
+    const names = () =>
+      [...interrupted.files().keys()].filter((path) => path.endsWith("manifest.operator.sig"));
+    expect(names()).toHaveLength(1);
+    const next = interrupted.process();
+    await runMint(next);
+    const left = next.afterPowerLoss(() => NOTHING);
+    expect([...left.files().keys()]).toEqual(expect.arrayContaining(names()));
   });
 });
