@@ -131,7 +131,8 @@ export class Ledger {
 
   /** Batches come in any order: a range beyond a gap waits for those that close it. */
   private advance(shard: number, { from, to }: JournalRange): void {
-    const before = this.sql.settledUpTo.get(shard) ?? 0;
+    const before = this.sql.settledUpTo.get(shard);
+    invariant(before !== undefined, "a shard whose journal is pinned says how far it is settled");
     if (from > before) {
       this.sql.insertAhead.run(shard, from, to);
       return;
