@@ -61,18 +61,17 @@ export async function tryPlant(plant: Plant, planted: boolean, seed: number): Pr
     for (const name of COPIED) cpSync(join(ROOT, name), join(scratch, name), { recursive: true });
     symlinkSync(join(ROOT, "node_modules"), join(scratch, "node_modules"));
     if (planted) await run("git", ["apply", plant.patch], { cwd: scratch });
-    await run(
-      process.execPath,
-      [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json"],
-      {
-        cwd: scratch,
-      },
-    );
+    const compiler = [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json"];
+    await run(process.execPath, compiler, { cwd: scratch });
     const main = join(scratch, "dist/scripts/torture/main.js");
     const args = [main, plant.experiment, "--trials", plant.trials, "--seed", `${seed}`];
     const options = { cwd: ROOT, timeout: EXPERIMENT_MS_MAX, maxBuffer: 64 * 1024 * 1024 };
     const ended = await run(process.execPath, args, options).catch((error) => error);
     return verdict(ended);
+  } catch (error) {
+    // A patch that no longer fits is one bug that was not caught, and not the end of the run.
+    const { message, stdout = "" } = error as Error & { readonly stdout?: string };
+    return { violations: 0, first: [], brokeDown: `${message} ${stdout}` };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
