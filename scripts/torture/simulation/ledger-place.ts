@@ -39,6 +39,8 @@ export class LedgerPlace {
   private copies: Buffer[] = [];
   /** Packets that a ledger of this name (hex) has ever answered, in any of its copies. */
   private readonly answered = new Map<string, Set<string>>();
+  /** Packets whose claims were sent to a ledger of this name (hex). */
+  private readonly addressed = new Map<string, Set<string>>();
   private seen = new Set<string>();
 
   constructor(deck: Deck, claims: Claims, violations: Violations) {
@@ -116,7 +118,12 @@ export class LedgerPlace {
       this.violations.expect(now.has(packet), `the credit of packet ${packet} has vanished`);
     this.seen = now;
     const answers = this.answersOf(file.ledgerId);
-    for (const packet of now) answers.add(packet);
+    const addressed = this.addressed.get(file.ledgerId);
+    for (const packet of now) {
+      answers.add(packet);
+      const isMeant = addressed?.has(packet) === true;
+      this.violations.expect(isMeant, `packet ${packet} was credited by a ledger that nobody had sent it to`);
+    }
     for (const { shard, serial } of file.rejections.all()) answers.add(`${shard}-${serial}`);
   }
 
@@ -133,6 +140,13 @@ export class LedgerPlace {
         paid.set(share, packets);
         this.violations.expect(packets <= most, `${share} was credited ${packets} packets`);
       }
+  }
+
+  /** A node sends claims to the ledger of this name (hex). */
+  sentTo(ledgerId: string, shard: number, serials: readonly number[]): void {
+    const addressed = this.addressed.get(ledgerId) ?? new Set();
+    this.addressed.set(ledgerId, addressed);
+    for (const serial of serials) addressed.add(`${shard}-${serial}`);
   }
 
   /** The forwarder of a shard says that this ledger has answered every claim below `upTo`. */

@@ -207,7 +207,14 @@ export class SimulatedNode {
       alarm: (message) => this.onlooker.alarmed(message),
       onFailure: (error) => this.fail(life, error),
     });
-    const producer = this.world.queue.producer(life, (ack) => forwarder.acknowledge(ack));
+    const queue = this.world.queue.producer(life, (ack) => forwarder.acknowledge(ack));
+    const producer: BatchProducer = {
+      ...queue,
+      send: (jobId, batch) => {
+        this.onlooker.sent(shard.keys.wire, batch);
+        return queue.send(jobId, batch);
+      },
+    };
     const shaker = new Shaker(shard);
     const opener = new Opener(shard);
     const asked = new Set<Promise<unknown>>();

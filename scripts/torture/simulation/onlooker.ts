@@ -6,8 +6,11 @@ import type { OpenAnswer, OpenRequest } from "../../../apps/access-node/open.ts"
 import type { OpenedShard } from "../../../apps/access-node/open-shard.ts";
 import type { ShakeAnswer } from "../../../apps/access-node/shake.ts";
 import type { Shard } from "../../../apps/access-node/shard.ts";
+import { decodeBatch } from "../../../core/format/claim-batch.ts";
+import { invariant } from "../../../core/format/error.ts";
 import type { Frame } from "../../../core/format/frame.ts";
 import type { Show } from "../../../core/format/show.ts";
+import { tokenSerial } from "../../../core/format/token.ts";
 import { type AskedShake, type End, HandOuts } from "./hand-outs.ts";
 import type { WallClock } from "./life.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -128,6 +131,14 @@ export class Onlooker {
       `${name} took a show that nobody signed`,
     );
     if (show !== undefined) this.holdShow(version);
+  }
+
+  /** A batch leaves for the queue. */
+  sent(wireKey: Uint8Array, bytes: Uint8Array): void {
+    const batch = decodeBatch(wireKey, bytes);
+    invariant(batch !== undefined, "a node's own batch is authentic");
+    const serials = batch.claims.map(({ token }) => tokenSerial(token));
+    this.world.ledger.sentTo(Buffer.from(batch.forLedger).toString("hex"), this.shard, serials);
   }
 
   /** An engineer is called for a reason, or soon not at all. */
