@@ -15,6 +15,7 @@ export const experiment: Experiment = {
     const violations = new Violations();
     const plants = seededRandom(seed).shuffled(readPlants()).slice(0, trials);
     const caught: Record<string, string> = {};
+    const startedMs = performance.now();
     await each(plants, async (plant) => {
       const seen = await tryPlant(plant, true, seed);
       const isCaught = seen.violations > 0;
@@ -27,6 +28,7 @@ export const experiment: Experiment = {
         `${isCaught ? "caught" : "NOT CAUGHT"}: ${plant.name}, by ${plant.experiment}: ${seen.first[0] ?? seen.brokeDown ?? ""}`,
       );
     });
+    const secondsToCatch = Math.round((performance.now() - startedMs) / 1000);
     const controls = new Map(plants.map((plant) => [`${plant.experiment} ${plant.trials}`, plant]));
     await each([...controls.values()], async (plant) => {
       const { violations: found, first, brokeDown } = await tryPlant(plant, false, seed);
@@ -35,7 +37,7 @@ export const experiment: Experiment = {
         `${plant.experiment} finds something without a bug: ${first[0] ?? brokeDown}`,
       );
     });
-    return { trials: plants.length, violations, figures: { controls: controls.size, caught } };
+    return { trials: plants.length, violations, figures: { secondsToCatch, controls: controls.size, caught } };
   },
 };
 
