@@ -37,7 +37,11 @@ export const experiment: Experiment = {
         `${plant.experiment} finds something without a bug: ${first[0] ?? brokeDown}`,
       );
     });
-    return { trials: plants.length, violations, figures: { secondsToCatch, controls: controls.size, caught } };
+    return {
+      trials: plants.length,
+      violations,
+      figures: { secondsToCatch, controls: controls.size, caught },
+    };
   },
 };
 
