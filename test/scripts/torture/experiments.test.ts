@@ -15,7 +15,10 @@ const names = readdirSync(join(ROOT, "scripts/torture/experiments")).map((file) 
 
 describe("torture", () => {
   it.each(names)("%s: nothing is violated", { timeout: 300_000 }, async (name) => {
-    const { stdout } = await run(process.execPath, [MAIN, name, "--seed", "1"], { cwd: ROOT });
+    // Of an experiment that fails, its line says more than its exit code.
+    const { stdout } = await run(process.execPath, [MAIN, name, "--seed", "1"], { cwd: ROOT }).catch(
+      (error) => error,
+    );
     const report = JSON.parse(stdout);
     expect(report).toMatchObject({ torture: name, violations: 0, seed: 1 });
     expect(report.trials).toBeGreaterThan(0);
