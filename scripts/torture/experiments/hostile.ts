@@ -74,7 +74,8 @@ async function allAtOnce(scene: Scene, attacks: readonly Attack[], note: (text: 
 }
 
 async function oneByOne(scene: Scene, note: (text: string) => void) {
-  const byAttack: Record<string, object> = {};
+  // One of them is called __proto__.
+  const byAttack = new Map<string, object>();
   for (const attack of ATTACKS) {
     let best: Slowdown | undefined;
     let sockets = 0;
@@ -92,14 +93,15 @@ async function oneByOne(scene: Scene, note: (text: string) => void) {
       if (best === undefined || slowdown.ratio < best.ratio) best = slowdown;
     }
     if (best === undefined) continue;
-    byAttack[attack.name] = { ...best, sockets, memoryGrowthMiB: scene.figures.memoryGrowthMiB };
-    note(`${attack.name}: ${JSON.stringify(byAttack[attack.name])}`);
+    const figures = { ...best, sockets, memoryGrowthMiB: scene.figures.memoryGrowthMiB };
+    byAttack.set(attack.name, figures);
+    note(`${attack.name}: ${JSON.stringify(figures)}`);
     scene.violations.expect(
       best.ratio <= SLOWDOWN_MAX,
       `${attack.name}: honest users wait ${best.ratio} times as long`,
     );
   }
-  return { byAttack };
+  return { byAttack: Object.fromEntries(byAttack) };
 }
 
 interface Slowdown {
