@@ -7,7 +7,7 @@ import { randomInt } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import type { Experiment, Outcome } from "./experiment.ts";
+import { type Experiment, type Outcome, Violations } from "./experiment.ts";
 
 const EXPERIMENTS = new URL("./experiments/", import.meta.url);
 const SEEDS = 2 ** 32;
@@ -29,10 +29,18 @@ async function main(): Promise<number> {
   process.stderr.write(`${asked.name}: ${experiment.claim}\n${trials} ${unit}, seed ${asked.seed}\n`);
   const startedMs = performance.now();
   const note = (text: string) => process.stderr.write(`${asked.name}: ${text}\n`);
-  const outcome = await experiment.run({ trials, seed: asked.seed, note });
+  const outcome = await experiment.run({ trials, seed: asked.seed, note }).catch(brokenDown);
   const seconds = Math.round((performance.now() - startedMs) / 1000);
   process.stdout.write(`${JSON.stringify(report(asked.name, unit, asked.seed, seconds, outcome))}\n`);
   return outcome.violations.count === 0 ? 0 : 1;
+}
+
+/** Whatever it was, the experiment has not shown its claim. */
+function brokenDown(error: unknown): Outcome {
+  const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const violations = new Violations();
+  violations.add(`it broke down: ${what}`);
+  return { trials: 0, violations, figures: {} };
 }
 
 interface Asked {
