@@ -5,6 +5,9 @@
 import type { Database } from "better-sqlite3";
 import { ESCROW } from "./ledger-schema.ts";
 
+/** Of a shard. A node has at most 512 batches under way; what is forgotten is only sent again. */
+export const RANGES_AHEAD_MAX = 1_024;
+
 export interface CreditedBefore {
   readonly cents: number;
   readonly ad: number;
@@ -26,7 +29,9 @@ export function prepareStatements(db: Database) {
       "UPDATE journal SET settled_up_to = ? WHERE shard = ?",
     ),
     insertAhead: db.prepare<[shard: number, from: number, to: number]>(
-      `INSERT INTO settled_ahead VALUES (?, ?, ?)
+      `INSERT INTO settled_ahead
+       SELECT new.* FROM (SELECT ? AS shard, ?, ?) AS new
+       WHERE (SELECT count(*) FROM settled_ahead AS old WHERE old.shard = new.shard) < ${RANGES_AHEAD_MAX}
        ON CONFLICT (shard, from_offset) DO UPDATE SET to_offset = max(to_offset, excluded.to_offset)`,
     ),
     /** @returns where the ranges end that touch or overlap what is settled up to an offset, or null */

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { AuthenticClaim, RefusedClaim } from "../../../core/store/ledger-claim.ts";
 import { openLedgerFile } from "../../../core/store/ledger-file.ts";
+import { RANGES_AHEAD_MAX } from "../../../core/store/ledger-statements.ts";
 import { journalId, Mint } from "../../apps/credit-worker/mint.ts";
 import {
   contents,
@@ -284,6 +285,14 @@ describe("how far a journal is settled", () => {
       }),
       { numRuns: 30 },
     ));
+
+  it("remembers so many ranges beyond a gap and no more, whoever makes them up", async () => {
+    const ledger = await newLedger(new Mint());
+    for (let nth = 1; nth <= RANGES_AHEAD_MAX + 10; nth++)
+      ledger.record(0, J0, [], { from: nth * 10, to: nth * 10 + 10 });
+    ledger.record(0, J0, [], { from: 0, to: 10 });
+    expect(ledger.settledUpTo(0)).toBe((RANGES_AHEAD_MAX + 1) * 10);
+  });
 
   it("takes in overlapping ranges whole", async () => {
     const ledger = await newLedger(new Mint());
