@@ -3,12 +3,12 @@
  * may leave of them. A part of the lives begins without keys, so that these are made and lost as well.
  */
 import { type Experiment, Violations } from "../experiment.ts";
-import { laggard } from "../lives/power-loss.ts";
 import { killedMint, runMint } from "../mint/mint-run.ts";
 import { judgeEnded, judgeFound, keyedDisk, Undisturbed } from "../mint/verdict.ts";
 import { type SeededRandom, seededRandom } from "../random.ts";
 import type { Attempt, Fault } from "../simulated-disk/disk-process.ts";
 import { FAULTS } from "../simulated-disk/faults.ts";
+import { laggard } from "../simulated-disk/laggard.ts";
 import { SimulatedDisk } from "../simulated-disk/simulated-disk.ts";
 
 /** Of all trials, at most so many are faults; the others are crash states. */

@@ -7,10 +7,11 @@ import { HongbaoError } from "../../../core/format/error.ts";
 import type { SeededRandom } from "../random.ts";
 import type { Attempt, Fault } from "../simulated-disk/disk-process.ts";
 import { FAULTS, isRead } from "../simulated-disk/faults.ts";
+import { laggard } from "../simulated-disk/laggard.ts";
 import type { SimulatedDisk } from "../simulated-disk/simulated-disk.ts";
 import { crowd } from "./crowd.ts";
 import { Life } from "./life.ts";
-import { type Attack, begin, laggard, recover } from "./power-loss.ts";
+import { type Attack, begin, recover } from "./power-loss.ts";
 import { SCRIPT_SEGMENT_BYTES, script } from "./script.ts";
 import { Witness } from "./witness.ts";
 

@@ -3,6 +3,7 @@
  * at many moments of each the power is cut besides, to see what the next start makes of it.
  */
 import type { SeededRandom } from "../random.ts";
+import { laggard, turns } from "../simulated-disk/laggard.ts";
 import type { SimulatedDisk } from "../simulated-disk/simulated-disk.ts";
 import { crowd } from "./crowd.ts";
 import { Life, type LifeWorld } from "./life.ts";
@@ -13,9 +14,6 @@ import { Witness } from "./witness.ts";
 const LIVES_MAX = 4;
 const CRASHES_A_LIFE = 24;
 const ACTIONS_MAX = 60;
-/** Turns of the event loop. */
-const DELAY_TURNS_MAX = 5;
-const SYNC_TURNS_MAX = [10, 80];
 const SEGMENT_BYTES_MAX = [800, 6000];
 /** A start takes about 100. */
 const KILL_TURNS_MAX = [150, 600];
@@ -131,19 +129,4 @@ export async function begin(
     broken(`the node refuses to start: ${error instanceof Error ? error.message : String(error)}`);
     return undefined;
   }
-}
-
-/** A disk that answers late and out of turn, and syncs slowly, so that others write meanwhile. */
-export function laggard(random: SeededRandom) {
-  const syncTurnsMax = random.pick(SYNC_TURNS_MAX);
-  return {
-    schedule: (operation: string, complete: () => void) => {
-      const late = random.below(operation.includes("sync") ? syncTurnsMax : DELAY_TURNS_MAX);
-      void turns(late).then(complete);
-    },
-  };
-}
-
-async function turns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
