@@ -238,9 +238,9 @@ export class Forwarder {
 
   /** Sends what is due, for the first time or again. @returns milliseconds until the next one is */
   private async sendDue(producer: BatchProducer, shipments: readonly Shipment[]): Promise<number> {
-    const waiting = shipments.filter((one) => !one.acknowledged);
-    for (const sent of waiting) {
-      if (sent.sendAtMs > this.options.clock.monotonicMs()) continue;
+    for (const sent of [...shipments]) {
+      // An answer may have come while those in front were being sent.
+      if (sent.acknowledged || sent.sendAtMs > this.options.clock.monotonicMs()) continue;
       if (sent.tries++ > 0) this.resends++;
       // The producer reports its outages itself; the claims are safe in the journal.
       const accepted = await producer.send(sent.jobId, sent.bytes).then(
@@ -252,6 +252,7 @@ export class Forwarder {
       if (this.stopping) break;
     }
     const nowMs = this.options.clock.monotonicMs();
+    const waiting = shipments.filter((one) => !one.acknowledged);
     return Math.min(IDLE_MS_MAX, ...waiting.map((one) => one.sendAtMs - nowMs));
   }
 

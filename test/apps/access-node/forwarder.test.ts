@@ -31,6 +31,8 @@ let dir: string;
 let journal: Journal;
 let forwarder: Forwarder;
 let sent: { bytes: Buffer; batch: ClaimBatch }[];
+/** What was sent and is no batch of this node's: never anything. */
+let strange: Uint8Array[];
 /** Ranges without a claim that the ledger was told to have. */
 let told: { from: number; to: number }[];
 let claimedUpTo: number;
@@ -55,6 +57,7 @@ beforeEach(async () => {
   await start();
 });
 afterEach(async () => {
+  expect(strange).toEqual([]);
   await forwarder.stop();
   await journal.close();
   rmSync(dir, { recursive: true });
@@ -82,6 +85,7 @@ async function start(unheard = false): Promise<void> {
 /** A forwarder over the journal as it is. @param unheard the queue is away */
 async function forward(acknowledged?: { ledgerId: Buffer; upTo: number }, unheard = false): Promise<void> {
   sent = [];
+  strange = [];
   told = [];
   claimedUpTo = 0;
   refuse = unheard;
@@ -113,7 +117,10 @@ async function forward(acknowledged?: { ledgerId: Buffer; upTo: number }, unhear
     send: async (_, bytes) => {
       if (refuse) throw new Error("the queue is away");
       const batch = decodeBatch(wireKey, bytes);
-      if (batch === undefined) throw new Error("not a batch of this node");
+      if (batch === undefined) {
+        strange.push(bytes);
+        return;
+      }
       onSend(batch, bytes);
       if (batch.claims.length > 0) sent.push({ bytes: Buffer.from(bytes), batch });
       else if (LEDGER.equals(batch.forLedger)) {
@@ -465,6 +472,19 @@ describe("a forwarder at its limits", () => {
     expect(forwarder.batchesResent).toBe(0);
     nowMs += 6_000;
     await vi.waitFor(() => expect(forwarder.batchesResent).toBe(1), PATIENCE);
+  });
+
+  it("a batch that is answered while those in front are sent again is not sent again, and nothing empty in its place", async () => {
+    await claim(0, 1000);
+    await vi.waitFor(() => expect(batches()).toHaveLength(2), PATIENCE);
+    onSend = ({ from }) => {
+      if (from === batches()[0]?.batch.from) acknowledge(1);
+    };
+    nowMs += 6_000;
+    await vi.waitFor(() => expect(batches()).toHaveLength(3), PATIENCE);
+    await claim(1000, 1);
+    await vi.waitFor(() => expect(users().at(-1)).toBe("u1000"), PATIENCE);
+    expect([strange, batches().length, forwarder.batchesResent]).toEqual([[], 4, 1]);
   });
 
   it("an answer that comes while its question is still being sent is heard", async () => {
