@@ -3,12 +3,16 @@
  * to a worker, takes a newer config, is asked everything again, and stops cleanly.
  */
 
+import { existsSync } from "node:fs";
 import { Show } from "../small-show/show.ts";
 import type { Minted } from "../stage/minted.ts";
 import { Program } from "../stage/program.ts";
 import { freePort, RedisServer } from "../stage/redis-server.ts";
+import { until } from "../stage/until.ts";
 import { Mortal } from "./mortal.ts";
 import type { Play } from "./play.ts";
+
+const STARTED_MS_MAX = 60_000;
 
 export function nodePlay(minted: Minted): Play {
   return {
@@ -22,7 +26,7 @@ export function nodePlay(minted: Minted): Play {
       const show = await Show.stage(minted, `${dir}/show`, redis, violations);
       const [door] = show.doors;
       if (door === undefined) throw new Error("a show has a door");
-      const { guests, nodeArgs } = door;
+      const { guests, nodeArgs, nodeDir } = door;
       const worker = new Program([...show.workerArgs], { ...show.env });
       const options = {
         args: nodeArgs,
@@ -33,6 +37,8 @@ export function nodePlay(minted: Minted): Play {
       };
       const node = new Mortal(options, lastCall, fates);
       try {
+        // Else the worker may have made the directories that both need.
+        await until(() => existsSync(nodeDir), STARTED_MS_MAX);
         await worker.start(false);
         await show.air(1);
         for (const user of ["ann", "bob", "cat"]) await guests.visit(user);

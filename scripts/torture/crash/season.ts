@@ -11,8 +11,8 @@ import type { Lives } from "./mortal.ts";
 import type { Play } from "./play.ts";
 import { describePoint, type Point, Points } from "./point.ts";
 
-/** A point that a race of threads has hidden may come up in the next run. */
-const ATTEMPTS = 2;
+/** A point that a race of threads has hidden may come up in another run. */
+const ATTEMPTS = 10;
 
 interface SeasonWorld {
   readonly dir: string;
