@@ -10,6 +10,7 @@ const SAMPLES_PER_WINDOW = 10;
 /** Samples that a whole run should make. */
 export const SAMPLES = WINDOWS * SAMPLES_PER_WINDOW;
 const THIRDS = 3;
+const GONE = ["ENOENT", "ESRCH"];
 
 export interface Growth {
   readonly first: number;
@@ -28,9 +29,14 @@ export class Vitals {
     this.port = port;
   }
 
+  /** Nothing of a process that has ended: whoever keeps it notices. */
   sample(): void {
-    const kb = Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))?.[1]);
-    this.samples.push({ atMs: performance.now(), mb: kb / 1024, fds: this.descriptors() });
+    try {
+      const kb = Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))?.[1]);
+      this.samples.push({ atMs: performance.now(), mb: kb / 1024, fds: this.descriptors() });
+    } catch (error) {
+      if (!GONE.includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    }
   }
 
   private descriptors(): number {
