@@ -17,6 +17,8 @@ import { type SeededRandom, seededRandom } from "../random.ts";
 const SHARE_OF_MINT = 0.005;
 const MINT_DAMAGES_MAX = 2_000;
 const NOTE_EVERY = 20_000;
+/** Scenes that are damaged at once: most of the time each waits for the disk. */
+const SCENES = 3;
 
 export const experiment: Experiment = {
   claim:
@@ -24,22 +26,31 @@ export const experiment: Experiment = {
   trials: { unit: "damages", short: 1_000, full: 252_000 },
   run: async ({ trials, seed, note }) => {
     const dir = mkdtempSync(join(tmpdir(), "hongbao-half-"));
-    const scene = await Scene.play();
+    const scenes: Scene[] = [];
     try {
-      const wreckage = new Wreckage(seededRandom(seed), note);
-      const bench = await Bench.of(scene);
-      for (const target of await targetsOf(bench)) await wreckage.damage(bench, target, trials);
+      while (scenes.length < SCENES) scenes.push(await Scene.play());
+      const wreckage = new Wreckage(seed, note);
+      let next = 0;
+      const spoil = async (scene: Scene) => {
+        const bench = await Bench.of(scene);
+        const targets = await targetsOf(bench);
+        for (let i = next++; i < targets.length; i = next++) {
+          const target = targets[i];
+          if (target) await wreckage.damage(bench, target, trials);
+        }
+      };
+      await Promise.all(scenes.map(spoil));
       await wreckage.damageMint(await HalfMinted.make(join(dir, "half")), trials);
       return wreckage.outcome();
     } finally {
-      scene.remove();
+      for (const scene of scenes) scene.remove();
       rmSync(dir, { recursive: true, force: true });
     }
   },
 };
 
 class Wreckage {
-  private readonly random: SeededRandom;
+  private readonly seed: number;
   private readonly note: (text: string) => void;
   private readonly violations = new Violations();
   /** How often each file was damaged, and how often that ended in what. */
@@ -47,16 +58,18 @@ class Wreckage {
   private readonly verdicts: Record<string, number> = {};
   private done = 0;
 
-  constructor(random: SeededRandom, note: (text: string) => void) {
-    this.random = random;
+  constructor(seed: number, note: (text: string) => void) {
+    this.seed = seed;
     this.note = note;
   }
 
   async damage({ scene }: Bench, target: Target, trials: number): Promise<void> {
-    for (const damage of chosen(target.damages, Math.ceil(trials * target.share), this.random)) {
+    const random = seededRandom(this.seed);
+    let done = 0;
+    for (const damage of chosen(target.damages, Math.ceil(trials * target.share), random)) {
       scene.restore();
       scene.spoil(target.path, damage.bytes);
-      for (const judge of judgesOf(target, this.done)) {
+      for (const judge of judgesOf(target, done++)) {
         this.judged(target.name, damage.what, await judge());
         scene.restoreBesideDamage();
       }
@@ -67,13 +80,10 @@ class Wreckage {
 
   /** Each file of a half-minted epoch in turn. */
   async damageMint(half: HalfMinted, trials: number): Promise<void> {
+    const random = seededRandom(this.seed);
     const wanted = Math.min(MINT_DAMAGES_MAX, Math.ceil(trials * SHARE_OF_MINT));
     for (const path of half.paths)
-      for (const damage of chosen(
-        mintDamages(half, path),
-        Math.ceil(wanted / half.paths.length),
-        this.random,
-      )) {
+      for (const damage of chosen(mintDamages(half, path), Math.ceil(wanted / half.paths.length), random)) {
         half.restore();
         half.spoil(path, damage.bytes);
         this.judged(basename(path), damage.what, await resumeVerdict(half, path));

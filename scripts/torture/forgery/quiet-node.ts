@@ -62,26 +62,31 @@ export async function serveQuietly(
     alarm: (message) => onFailure(new Error(message)),
     onFailure,
   });
-  const app = nodeApp({
-    shard,
-    shaker: new Shaker(shard),
-    opener,
-    metrics: nodeMetrics(
+  // Only for who asks: the metrics of a process watch it until its end, and there may be thousands of nodes in this one.
+  let app: Hono | undefined;
+  const surface = () => {
+    app ??= nodeApp({
       shard,
-      forwarder,
-      opened.burnedNow,
-      () => undefined,
-      () => undefined,
-    ),
-    state: () => "ready",
-    onError: onFailure,
-    onBug: onFailure,
-  });
+      shaker: new Shaker(shard),
+      opener,
+      metrics: nodeMetrics(
+        shard,
+        forwarder,
+        opened.burnedNow,
+        () => undefined,
+        () => undefined,
+      ),
+      state: () => "ready",
+      onError: onFailure,
+      onBug: onFailure,
+    });
+    return app;
+  };
   return {
     shard,
     opener,
     forwarder,
-    post: (path, body, headers = {}) => post(app, path, body, headers),
+    post: (path, body, headers = {}) => post(surface(), path, body, headers),
     crash: async () => {
       await shard.journal.written(shard.journal.appendedOffset);
       await opened.release();
