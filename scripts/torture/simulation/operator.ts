@@ -27,7 +27,7 @@ export class Operator {
   act(): void {
     const { random } = this.world;
     const choice = random.below(10);
-    if (choice === 0 && this.show !== undefined) this.push({ ...this.show, stop: true }, "stop");
+    if (choice === 0 && this.show !== undefined) this.push({ rounds: this.show.rounds, stop: true }, "stop");
     else if (choice < 4 && this.show !== undefined) this.push(this.shifted(this.show), "shift");
     else if (choice === 9) this.pushStrange();
     else this.push(this.newShow(), "set");
@@ -40,10 +40,10 @@ export class Operator {
     this.push({ rounds: [{ ...round, hitProbability: 1 }], stop: false }, "set");
   }
 
-  private push(plan: Pick<Show, "rounds" | "stop">, what: string): void {
+  private push({ rounds, stop }: Pick<Show, "rounds" | "stop">, what: string): void {
     const { deck, log, tallies } = this.world;
     const version = ++this.version;
-    const text = JSON.stringify({ campaign: deck.campaign, version, ...plan });
+    const text = JSON.stringify({ campaign: deck.campaign, version, stop, rounds });
     const sig = signShow(deck.operator, text);
     this.show = parseShow(text);
     log.add("operator", `pushes version ${version}: ${what}`);
