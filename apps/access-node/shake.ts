@@ -88,7 +88,8 @@ export class Shaker {
       request.pass === undefined ? undefined : openQuota(this.shard.quotaKey, request.user, request.pass);
     let luck: ReadonlySet<Round> | undefined;
     for (let takes = 0; takes < TAKES_MAX; takes++) {
-      const air = airOf(this.shard, this.shard.clock.wallMs());
+      const nowMs = this.shard.clock.wallMs();
+      const air = airOf(this.shard, nowMs);
       if (air.state === "over") return { outcome: "over" };
       if (air.state === "countdown")
         return { outcome: "countdown", startsAt: new Date(air.startsAtMs).toISOString() };
@@ -113,6 +114,7 @@ export class Shaker {
         return await this.handOut(
           request,
           taken,
+          nowMs,
           addWon(won, { ...this.shard.identity, ad: taken.ad }),
           keyed,
         );
@@ -123,16 +125,19 @@ export class Shaker {
     return { outcome: "greeting" };
   }
 
-  /** The record is written before the answer leaves: a restarted node rebuilds what it had promised. */
+  /**
+   * The record is written before the answer leaves: a restarted node rebuilds what it had promised.
+   * @param atMs wall time for which the packet was allowed to leave
+   */
   private async handOut(
     request: ShakeRequest,
     taken: Taken,
+    atMs: number,
     won: Won,
     keyed: { key: Uint8Array; body: Uint8Array } | undefined,
   ): Promise<PacketAnswer> {
     const { lane, position } = taken;
     const serial = tokenSerial(taken.token);
-    const atMs = this.shard.clock.wallMs();
     const { user, device } = request;
     const issue: Frame = {
       type: "issue",

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Minted, mint } from "../../../scripts/torture/stage/minted.ts";
 import { type Served, START_MS, serve } from "./served.ts";
 
@@ -100,6 +100,20 @@ describe("shake: the programme decides when", () => {
     expect((await node.shake(who(1))).body["outcome"]).toBe("packet");
     node.nowMs = START_MS + 120_000;
     expect((await node.shake(who(2))).body).toEqual({ outcome: "over" });
+  });
+
+  it("a packet is recorded at the moment for which it was allowed, though the round ends in the next", async () => {
+    await node.push(show([round(60, 120)]));
+    node.nowMs = START_MS + 60_000;
+    // Its lease is waited for; the next one's is there.
+    expect((await node.shake(who(0))).body["outcome"]).toBe("packet");
+    const append = vi.spyOn(node.shard, "append");
+    let nowMs = START_MS + 120_000 - 1;
+    Object.defineProperty(node, "nowMs", { get: () => nowMs++ });
+    expect((await node.shake(who(1))).body["outcome"]).toBe("packet");
+    expect(append).toHaveBeenCalledWith(
+      expect.objectContaining({ type: "issue", atMs: START_MS + 120_000 - 1 }),
+    );
   });
 
   it("keeps the plan over a restart, without a further message", async () => {
