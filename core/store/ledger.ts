@@ -36,7 +36,13 @@ const REJECTION_TEXT_CHARS_MAX = 128;
  * @throws HongbaoError `ledger_mismatch`, `ledger_unavailable` (see `isLedgerLocked`), `corrupt_ledger`
  */
 export async function openLedger(address: LedgerAddress, file: ManifestFile): Promise<Ledger> {
-  return new Ledger(await openLedgerFile(address.path, file), address.path, file);
+  const opened = await openLedgerFile(address.path, file);
+  try {
+    return new Ledger(opened, address.path, file);
+  } catch (cause) {
+    opened.db.close();
+    throw ledgerError(cause, address.path);
+  }
 }
 
 type Recorded = ClaimOutcome[] | "wrong-journal";

@@ -37,6 +37,25 @@ beforeAll(() => {
   if (!existsSync(BUILT)) throw new Error("dist is missing: run `npm run build` before these tests");
 });
 
+describe("a ledger whose schema is damaged", () => {
+  it("is refused as corrupt, by name, and not with SQLite's words for a bug", async () => {
+    const mint = new Mint();
+    const { path } = await newLedger(mint).then((ledger) => {
+      ledger.close();
+      return ledger;
+    });
+    // As a flipped bit in the file does: the ledger's own statements no longer fit its tables.
+    const bytes = readFileSync(path);
+    const at = bytes.indexOf("REFERENCES account");
+    expect(at).toBeGreaterThan(0);
+    bytes.write("REFERENCES accounu", at);
+    writeFileSync(path, bytes);
+    const error = await refused(newLedger(mint, path));
+    expect(error.code).toBe("corrupt_ledger");
+    expect(error.message).toContain(path);
+  });
+});
+
 describe("a ledger that is locked", () => {
   it("is the one failure that passes: nothing was done, and later it works", async () => {
     const mint = new Mint();
