@@ -7,6 +7,7 @@ import { type Experiment, Violations } from "../experiment.ts";
 import { Assault } from "../hostile/assault.ts";
 import { ATTACKS, type Attack, type Hold } from "../hostile/attacks.ts";
 import { HonestCrowd } from "../hostile/honest-crowd.ts";
+import { latency, type Slowdown, slowdown, Yardstick } from "../hostile/yardstick.ts";
 import { seededRandom } from "../random.ts";
 import { type Minted, mint } from "../stage/minted.ts";
 import { openFiles, residentBytes } from "../stage/process-watch.ts";
@@ -24,9 +25,6 @@ const FILES_BACK_MS_MAX = 5_000;
 const SLOWDOWN_MAX = 2;
 const ROUNDS = 3;
 const CALM_MS = 2_000;
-/** A calm that is so much slower than the best one is the machine's: it would let a slow attack pass. */
-const RESTLESS = 3;
-const CALMS_MAX = 8;
 const ATTACK_SECONDS = 4;
 /** More than that would be a test of the machine: attacker, node and honest users share it. */
 const PER_SECOND_MAX = 2_000;
@@ -69,17 +67,17 @@ function chosen(trials: number, seed: number): readonly Attack[] {
 async function allAtOnce(scene: Scene, attacks: readonly Attack[], note: (text: string) => void) {
   note(attacks.map(({ name }) => name).join(", "));
   await sleep(SHORT_SECONDS * 1000);
-  const calm = scene.crowd.takeLatenciesMs();
+  const calm = latency(scene.crowd.takeLatenciesMs());
   await Promise.all(attacks.map((attack) => scene.attack(attack, "short", SHORT_SECONDS)));
-  const attacked = scene.crowd.takeLatenciesMs();
+  const attacked = latency(scene.crowd.takeLatenciesMs());
   await scene.expectFilesBack("all of them", FILES_BACK_MS_MAX);
-  return { calmP99Ms: percentile(calm, 0.99), attackedP99Ms: percentile(attacked, 0.99) };
+  return { calmP99Ms: calm.p99Ms, attackedP99Ms: attacked.p99Ms };
 }
 
 async function oneByOne(scene: Scene, note: (text: string) => void) {
   // One of them is called __proto__.
   const byAttack = new Map<string, object>();
-  const yardstick = new Yardstick(scene.crowd);
+  const yardstick = new Yardstick(scene.crowd, CALM_MS);
   for (const attack of ATTACKS) {
     let best: Slowdown | undefined;
     let sockets = 0;
@@ -91,8 +89,8 @@ async function oneByOne(scene: Scene, note: (text: string) => void) {
       });
       await scene.expectFilesBack(attack.name, FILES_BACK_MS_MAX);
       sockets = report.openMax;
-      const slowdown = compare(calm, attacked);
-      if (best === undefined || slowdown.ratio < best.ratio) best = slowdown;
+      const measured = slowdown(calm, latency(attacked));
+      if (best === undefined || measured.ratio < best.ratio) best = measured;
     }
     if (best === undefined) continue;
     const figures = { ...best, sockets, memoryGrowthMiB: scene.figures.memoryGrowthMiB };
@@ -105,59 +103,6 @@ async function oneByOne(scene: Scene, note: (text: string) => void) {
   }
   const { lowestP99Ms, repeated, restless } = yardstick;
   return { byAttack: Object.fromEntries(byAttack), calms: { lowestP99Ms, repeated, restless } };
-}
-
-/** What honest users wait while nobody attacks, taken when the machine lets them. */
-class Yardstick {
-  lowestP99Ms = Number.POSITIVE_INFINITY;
-  /** Calms that were taken again, and those that had to do though they were none. */
-  repeated = 0;
-  restless = 0;
-  private readonly crowd: HonestCrowd;
-
-  constructor(crowd: HonestCrowd) {
-    this.crowd = crowd;
-  }
-
-  async calm(): Promise<number[]> {
-    for (let tries = 1; ; tries++) {
-      this.crowd.takeLatenciesMs();
-      await sleep(CALM_MS);
-      const calm = this.crowd.takeLatenciesMs();
-      const p99Ms = percentile(calm, 0.99);
-      this.lowestP99Ms = Math.min(this.lowestP99Ms, p99Ms);
-      if (p99Ms <= RESTLESS * this.lowestP99Ms) return calm;
-      if (tries === CALMS_MAX) {
-        this.restless++;
-        return calm;
-      }
-      this.repeated++;
-    }
-  }
-}
-
-interface Slowdown {
-  readonly calmP50Ms: number;
-  readonly calmP99Ms: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly ratio: number;
-}
-
-function compare(calm: readonly number[], attacked: readonly number[]): Slowdown {
-  const [calmP99Ms, p99Ms] = [percentile(calm, 0.99), percentile(attacked, 0.99)];
-  return {
-    calmP50Ms: percentile(calm, 0.5),
-    calmP99Ms,
-    p50Ms: percentile(attacked, 0.5),
-    p99Ms,
-    // Who was not answered at all has waited for ever, in the calm as well.
-    ratio: calm.length === 0 ? Number.POSITIVE_INFINITY : Math.round((100 * p99Ms) / calmP99Ms) / 100,
-  };
-}
-
-function percentile(sorted: readonly number[], share: number): number {
-  return Math.round(100 * (sorted[Math.floor(sorted.length * share)] ?? Number.POSITIVE_INFINITY)) / 100;
 }
 
 /** One node and its honest users. */
