@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { freePort } from "../../scripts/torture/stage/free-port.ts";
 import { type Minted, mint } from "../../scripts/torture/stage/minted.ts";
 import { Program } from "../../scripts/torture/stage/program.ts";
-import { freePort, RedisServer } from "../../scripts/torture/stage/redis-server.ts";
+import { RedisServer } from "../../scripts/torture/stage/redis-server.ts";
 import { redisIsMissing } from "../fakes/missing.ts";
 import { newNotes, shakeAndOpen } from "./audience.ts";
 

@@ -2,9 +2,10 @@ import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { readLedger } from "../../core/store/ledger-reader.ts";
+import { freePort } from "../../scripts/torture/stage/free-port.ts";
 import { type Minted, mint } from "../../scripts/torture/stage/minted.ts";
 import { hongbao, Program } from "../../scripts/torture/stage/program.ts";
-import { freePort, RedisServer } from "../../scripts/torture/stage/redis-server.ts";
+import { RedisServer } from "../../scripts/torture/stage/redis-server.ts";
 import { redisIsMissing } from "../fakes/missing.ts";
 import { type Notes, newNotes, shakeAndOpen } from "./audience.ts";
 

@@ -5,9 +5,10 @@
 
 import { existsSync } from "node:fs";
 import { Show } from "../small-show/show.ts";
+import { freePort } from "../stage/free-port.ts";
 import type { Minted } from "../stage/minted.ts";
 import { Program } from "../stage/program.ts";
-import { freePort, RedisServer } from "../stage/redis-server.ts";
+import { RedisServer } from "../stage/redis-server.ts";
 import { until } from "../stage/until.ts";
 import { Mortal } from "./mortal.ts";
 import type { Play } from "./play.ts";

@@ -4,9 +4,10 @@
  */
 
 import { Show } from "../small-show/show.ts";
+import { freePort } from "../stage/free-port.ts";
 import type { Minted } from "../stage/minted.ts";
 import { Program } from "../stage/program.ts";
-import { freePort, RedisServer } from "../stage/redis-server.ts";
+import { RedisServer } from "../stage/redis-server.ts";
 import { Mortal } from "./mortal.ts";
 import type { Play } from "./play.ts";
 

@@ -11,8 +11,9 @@ import { someFaults } from "../ledger/faults.ts";
 import { Payday } from "../ledger/payday.ts";
 import { rebuild, refuseOther } from "../ledger/rebuilt.ts";
 import { seededRandom } from "../random.ts";
+import { freePort } from "../stage/free-port.ts";
 import { type Minted, mint } from "../stage/minted.ts";
-import { freePort, RedisServer } from "../stage/redis-server.ts";
+import { RedisServer } from "../stage/redis-server.ts";
 
 const AT_ONCE = 2;
 /** What a break-in leaves in the books. */

@@ -4,7 +4,8 @@
  */
 import { type Experiment, Violations } from "../experiment.ts";
 import { seededRandom } from "../random.ts";
-import { freePort, RedisServer } from "../stage/redis-server.ts";
+import { freePort } from "../stage/free-port.ts";
+import { RedisServer } from "../stage/redis-server.ts";
 import { CASES } from "../two-nodes/cases.ts";
 import { Scene } from "../two-nodes/scene.ts";
 

@@ -10,9 +10,10 @@ import { readManifest } from "../../../core/store/manifest-file.ts";
 import { reconcile } from "../../reconcile/reconcile.ts";
 import type { ReconcileReport } from "../../reconcile/report.ts";
 import type { Violations } from "../experiment.ts";
+import { freePort } from "../stage/free-port.ts";
 import { type Minted, mint } from "../stage/minted.ts";
 import { Program } from "../stage/program.ts";
-import { freePort, RedisServer } from "../stage/redis-server.ts";
+import { RedisServer } from "../stage/redis-server.ts";
 import { until } from "../stage/until.ts";
 import { PLANTED } from "./queue-hand.ts";
 

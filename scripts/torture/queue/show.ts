@@ -8,9 +8,10 @@ import { join } from "node:path";
 import { claimQueueName } from "../../../core/format/queue-name.ts";
 import { readLedger } from "../../../core/store/ledger-reader.ts";
 import { readManifest } from "../../../core/store/manifest-file.ts";
+import { freePort } from "../stage/free-port.ts";
 import { type Minted, mint } from "../stage/minted.ts";
 import { Program } from "../stage/program.ts";
-import { freePort, RedisServer } from "../stage/redis-server.ts";
+import { RedisServer } from "../stage/redis-server.ts";
 import { TcpProxy } from "../stage/tcp-proxy.ts";
 import { until } from "../stage/until.ts";
 

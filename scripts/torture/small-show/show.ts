@@ -12,8 +12,9 @@ import { readLedger } from "../../../core/store/ledger-reader.ts";
 import { reconcile } from "../../reconcile/reconcile.ts";
 import type { ReconcileReport } from "../../reconcile/report.ts";
 import type { Violations } from "../experiment.ts";
+import { freePort } from "../stage/free-port.ts";
 import type { Minted } from "../stage/minted.ts";
-import { freePort, type RedisServer } from "../stage/redis-server.ts";
+import type { RedisServer } from "../stage/redis-server.ts";
 import { until } from "../stage/until.ts";
 import { Guests } from "./guests.ts";
 

@@ -5,7 +5,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { Redis } from "ioredis";
@@ -18,17 +17,6 @@ export const REDIS_PROGRAM: string | undefined = (process.env["PATH"] ?? "")
   .split(delimiter)
   .map((directory) => join(directory, "redis-server"))
   .find((path) => existsSync(path));
-
-/** @returns a port that nobody listens on at this moment. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
 
 export class RedisServer {
   readonly port: number;

@@ -6,7 +6,8 @@ import { type CreditWorkerOptions, runCreditWorker } from "../../../apps/credit-
 import { claimQueueName } from "../../../core/format/queue-name.ts";
 import { CampaignDir } from "../../../core/store/campaign-dir.ts";
 import { type BatchProducer, openBatchProducer } from "../../../core/store/queue.ts";
-import { freePort, RedisServer } from "../../../scripts/torture/stage/redis-server.ts";
+import { freePort } from "../../../scripts/torture/stage/free-port.ts";
+import { RedisServer } from "../../../scripts/torture/stage/redis-server.ts";
 import {
   contents,
   faults,

@@ -7,7 +7,7 @@ import {
   openBatchProducer,
 } from "../../../core/store/queue.ts";
 import type { SessionEvents } from "../../../core/store/queue-session.ts";
-import { freePort } from "../../../scripts/torture/stage/redis-server.ts";
+import { freePort } from "../../../scripts/torture/stage/free-port.ts";
 import { PostgresServer, postgresIsMissing } from "../../fakes/postgres-server.ts";
 import { ResendingProducer } from "../../fakes/resending-producer.ts";
 import { contract, local } from "./queue-contract.ts";

@@ -8,7 +8,8 @@ import {
   openBatchProducer,
 } from "../../../core/store/queue.ts";
 import type { SessionEvents } from "../../../core/store/queue-session.ts";
-import { freePort, RedisServer } from "../../../scripts/torture/stage/redis-server.ts";
+import { freePort } from "../../../scripts/torture/stage/free-port.ts";
+import { RedisServer } from "../../../scripts/torture/stage/redis-server.ts";
 import { redisIsMissing } from "../../fakes/missing.ts";
 import { ResendingProducer } from "../../fakes/resending-producer.ts";
 import { contract, local } from "./queue-contract.ts";
