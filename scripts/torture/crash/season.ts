@@ -11,8 +11,9 @@ import type { Lives } from "./mortal.ts";
 import type { Play } from "./play.ts";
 import { describePoint, type Point, Points } from "./point.ts";
 
-/** A point that a race of threads has hidden may come up in another run. */
-const ATTEMPTS = 10;
+/** A point that a race of threads has hidden may come up in another run, at the latest in one that nothing disturbs. */
+const ATTEMPTS = 5;
+const UNDISTURBED_ATTEMPTS = 15;
 
 interface SeasonWorld {
   readonly dir: string;
@@ -31,8 +32,7 @@ interface Performed {
 export class Season {
   enumerated = 0;
   killed = 0;
-  /** In words: the program made fewer such calls this time. */
-  readonly notReached: string[] = [];
+  private hidden: (readonly Point[])[] = [];
   private readonly of: Play;
   private readonly world: SeasonWorld;
   private performances = 0;
@@ -46,6 +46,11 @@ export class Season {
     return this.of.name;
   }
 
+  /** In words, the points at which the program could not be killed: it made fewer such calls whenever it was tried. */
+  get notReached(): string[] {
+    return this.hidden.map((fates) => this.inWords(fates));
+  }
+
   /** The points of a first life, then those of the life that recovers from a kill in the heart of the first. */
   async play(pointsMax: number): Promise<void> {
     const recoveries = Math.floor(pointsMax / 2);
@@ -54,6 +59,16 @@ export class Season {
     const heart = hearts[Math.floor(hearts.length / 2)];
     if (heart === undefined) throw new Error(`the ${this.name} writes nothing to ${this.of.heart}`);
     if (recoveries > 0) await this.killAtEach([heart], recoveries);
+  }
+
+  /** Tries what was hidden once more: while nothing else is performed, a program groups fewer writes. */
+  async playHidden(): Promise<void> {
+    const { hidden } = this;
+    this.hidden = [];
+    for (const fates of hidden) {
+      await this.killAt(fates, UNDISTURBED_ATTEMPTS);
+      this.world.note(`${this.inWords(fates)}: ${this.hidden.includes(fates) ? "hidden" : "reached"}`);
+    }
   }
 
   /** @returns the points of a life behind `earlier` kills, of which at most `pointsMax` were tried */
@@ -78,13 +93,13 @@ export class Season {
     return all;
   }
 
-  private async killAt(fates: readonly Point[]): Promise<Life | undefined> {
+  private async killAt(fates: readonly Point[], attempts = ATTEMPTS): Promise<Life | undefined> {
     let end: Performed = { isViolated: false, life: undefined };
-    for (let attempt = 0; attempt < ATTEMPTS && !end.isViolated && end.life?.wasKilled !== true; attempt++)
+    for (let attempt = 0; attempt < attempts && !end.isViolated && end.life?.wasKilled !== true; attempt++)
       end = await this.perform(fates);
     if (end.isViolated || end.life?.wasKilled === true) this.killed++;
-    else this.notReached.push(this.inWords(fates));
-    const done = this.killed + this.notReached.length;
+    else this.hidden.push(fates);
+    const done = this.killed + this.hidden.length;
     if (done % 50 === 0) this.world.note(`${this.name}: ${done} crash points done`);
     return end.life;
   }
