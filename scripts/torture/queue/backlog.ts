@@ -6,8 +6,9 @@ import { until } from "../stage/until.ts";
 import type { Scene } from "./scene.ts";
 
 /** What is on its way in a quiet moment, in milliseconds of arrivals. */
-const ON_ITS_WAY_MS = 250;
-const PILE_SECONDS = 2;
+const ON_ITS_WAY_MS = 500;
+/** Many times what is on its way: else the drain is the time that one claim takes. */
+const PILE_SECONDS = 5;
 const PILE_MS_MAX = 60_000;
 const DRAIN_MS_MAX = 60_000;
 const LOOK_MS = 5;
