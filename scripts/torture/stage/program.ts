@@ -28,6 +28,8 @@ export class Program {
   private readonly env: Record<string, string>;
   private readonly listen: (said: Buffer) => void;
   private child: ChildProcess | undefined;
+  /** Behind "exit", and behind its last words; its streams alone may close in front of both. */
+  private closed: Promise<unknown> = Promise.resolve();
   private errors: () => string = () => "";
 
   /** @param listen hears all that the program says, on stdout and on stderr */
@@ -53,9 +55,11 @@ export class Program {
     this.errors = collect(child.stderr);
     child.stdout?.on("data", this.listen);
     child.stderr?.on("data", this.listen);
+    this.closed = once(child, "close");
+    // Whoever waits for it hears of a failure.
+    this.closed.catch(() => {});
     if (!waitForLine) return "";
-    // Not "exit", which may come before its last words.
-    const ended = once(child, "close").then(() => {
+    const ended = this.closed.then(() => {
       throw new Error(`${this.args[0]} ended before it was ready: ${this.stderr}`);
     });
     const line = child.stdout ? once(child.stdout, "data") : ended;
@@ -68,7 +72,7 @@ export class Program {
   async ended(): Promise<number | NodeJS.Signals | null> {
     const { child } = this;
     if (child === undefined) throw new Error(`${this.args[0]} was not started`);
-    if (child.stdout?.closed === false || child.stderr?.closed === false) await once(child, "close");
+    await this.closed;
     return child.exitCode ?? child.signalCode;
   }
 
