@@ -13,7 +13,7 @@ import { describePoint, type Point, Points } from "./point.ts";
 
 /** A point that a race of threads has hidden may come up in another run, at the latest in one that nothing disturbs. */
 const ATTEMPTS = 5;
-const UNDISTURBED_ATTEMPTS = 15;
+const UNDISTURBED_ATTEMPTS = 100;
 
 interface SeasonWorld {
   readonly dir: string;
