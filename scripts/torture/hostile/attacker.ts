@@ -28,7 +28,8 @@ export interface AttackReport {
 /** Begun: all of it is under way. Free: nothing of it is left at the node. */
 export type AttackerWord = { readonly is: "begun" | "free" } | ({ readonly is: "report" } & AttackReport);
 
-const TICK_MS = 20;
+/** So short that what is spread over time does not come in bursts. */
+const TICK_MS = 4;
 const DRIP_MS = 2_000;
 const VISITS_AT_ONCE = 256;
 const VISIT_MS_MAX = 15_000;
@@ -107,7 +108,8 @@ function pay(visit: Visit, n: number): void {
   const count = (ending: string) => {
     if (!counted) endings[ending] = (endings[ending] ?? 0) + 1;
     counted = true;
-    socket.destroy();
+    // A clean end would keep the port for a minute, and honest users have only so many.
+    socket.resetAndDestroy();
   };
   const timer = setTimeout(() => count("open"), VISIT_MS_MAX);
   socket.setEncoding("latin1");
