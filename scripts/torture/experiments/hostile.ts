@@ -23,8 +23,9 @@ const FILES_SPARE = 40;
 /** The attackers are gone: the node need only notice. */
 const FILES_BACK_MS_MAX = 5_000;
 const SLOWDOWN_MAX = 2;
-const ROUNDS = 3;
-const CALM_MS = 2_000;
+/** Two calms in a row may differ by more than the attack: it is one that makes users wait if it does so every time. */
+const ROUNDS = 5;
+const CALM_MS = 3_000;
 const FIRST_CALMS = 5;
 const ATTACK_SECONDS = 4;
 /** More than that would be a test of the machine: attacker, node and honest users share it. */
