@@ -20,6 +20,7 @@ describe("torture", () => {
       (error) => error,
     );
     const report = JSON.parse(stdout);
+    expect(report.first ?? []).toEqual([]);
     expect(report).toMatchObject({ torture: name, violations: 0, seed: 1 });
     expect(report.trials).toBeGreaterThan(0);
   });
