@@ -208,5 +208,6 @@ function readLife(log: string): Life {
     const [mark, name = "", path = ""] = line.split("\t");
     return mark === "call" ? [callOf(name, path)] : [];
   });
-  return { calls, wasKilled: lines.at(-1)?.startsWith("killed") === true };
+  // Not always the last line: other threads may call until the signal reaches them.
+  return { calls, wasKilled: lines.some((line) => line.startsWith("killed\t")) };
 }

@@ -1,6 +1,6 @@
 /** The kill itself: at the call that was named, on the side that was named, whichever thread makes it. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -62,6 +62,12 @@ describe("a last call", () => {
     dir = mkdtempSync(join(base, "run-"));
     expect(die("rename", "name", 1, "after").wasKilled).toBe(true);
     expect(readdirSync(dir).sort()).toEqual(["log", "name"]);
+  });
+
+  it("is known to have been one, though another thread called before the signal came", () => {
+    const { life } = lastCall.environment(dir, `${dir}.log`);
+    writeFileSync(`${dir}.log`, "call\twrite\tlog\nkilled\twrite\tlog\ncall\twrite\tname\n");
+    expect(life()).toMatchObject({ wasKilled: true, calls: [{ path: "log" }, { path: "name" }] });
   });
 
   it("that does not come kills nobody, and everything is noted", () => {
