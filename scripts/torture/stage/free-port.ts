@@ -8,6 +8,8 @@ import { createServer } from "node:net";
 
 const LOWEST = 10_000;
 const BELOW = 32_768;
+/** fetch reaches no such port (Fetch standard, "bad port"). */
+const UNREACHABLE = 10_080;
 const TRIES_MAX = 100;
 
 /** Those of this process, which may be between two lives. */
@@ -17,7 +19,7 @@ const given = new Set<number>();
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     const port = randomInt(LOWEST, BELOW);
-    if (given.has(port) || !(await isFree(port))) continue;
+    if (port === UNREACHABLE || given.has(port) || !(await isFree(port))) continue;
     given.add(port);
     return port;
   }
