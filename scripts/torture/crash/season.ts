@@ -61,7 +61,7 @@ export class Season {
     if (recoveries > 0) await this.killAtEach([heart], recoveries);
   }
 
-  /** Tries what was hidden once more: while nothing else is performed, a program groups fewer writes. */
+  /** Tries what was hidden again, many times: while nothing else is performed, a program groups fewer writes. */
   async playHidden(): Promise<void> {
     const { hidden } = this;
     this.hidden = [];

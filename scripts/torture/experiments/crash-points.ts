@@ -31,6 +31,7 @@ export const experiment: Experiment = {
       // Half of the points lie in first lives, half in recoveries.
       const shares = seasons.map((_, i) => Math.floor((trials + i) / seasons.length));
       await Promise.all(seasons.map((season, i) => season.play(shares[i] ?? 0)));
+      // Whoever tries some of them does not miss the few that are rare.
       if (trials >= ALL) for (const season of seasons) await season.playHidden();
     } finally {
       minted.remove();
