@@ -4,7 +4,7 @@
  *
  * Requests on one connection are not counted: the gateway in front keeps its few connections for the whole show.
  */
-import type { IncomingMessage, Server } from "node:http";
+import type { IncomingMessage, RequestListener, Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
 import { HongbaoError, systemCode } from "../../core/format/error.ts";
@@ -112,23 +112,37 @@ function limitedServer(
   server.timeout = limits.stillMs;
   // One more than allowed, to see that there are too many: the parser drops the rest without a word.
   server.maxHeadersCount = limits.headers + 1;
+  refusePipelines(server, limits.pipelined);
   return server;
+}
+
+/**
+ * Closes the connection on which more answers wait to be read than `unreadMax`: they wait in memory, and a client
+ * may ask for a thousand in one packet. What that packet still asks for is dropped before anything is made of it.
+ */
+function refusePipelines(server: Server, unreadMax: number): void {
+  const [serve] = server.listeners("request") as RequestListener[];
+  const unread = new WeakMap<Socket, number>();
+  server.removeAllListeners("request");
+  server.on("request", (incoming, outgoing) => {
+    const { socket } = incoming;
+    if (socket.destroyed) return;
+    const waiting = unread.get(socket) ?? 0;
+    if (waiting >= unreadMax) {
+      destroyCheaply(socket);
+      return;
+    }
+    unread.set(socket, waiting + 1);
+    outgoing.once("close", () => unread.set(socket, (unread.get(socket) ?? 0) - 1));
+    serve?.(incoming, outgoing);
+  });
 }
 
 /** Holds every request against the limits that the parser does not know. */
 function guarded(fetch: Fetch, connections: Connections, limits: ServerLimits) {
   const uploads = new Connections(limits.uploads);
-  const unread = new WeakMap<Socket, number>();
-  return async (request: Request, { incoming, outgoing }: HttpBindings): Promise<Response> => {
+  return async (request: Request, { incoming }: HttpBindings): Promise<Response> => {
     const { socket } = incoming;
-    const waiting = unread.get(socket) ?? 0;
-    if (waiting >= limits.pipelined) {
-      // Each answer that is not read waits in memory, and a client may ask for a thousand in one packet.
-      socket.destroy();
-      return new Response(null, { status: 503 });
-    }
-    unread.set(socket, waiting + 1);
-    outgoing.once("close", () => unread.set(socket, (unread.get(socket) ?? 0) - 1));
     if (incoming.rawHeaders.length > 2 * limits.headers)
       return problem("head_too_large", `a request may have at most ${limits.headers} headers`);
     connections.renew(socket);
@@ -139,6 +153,22 @@ function guarded(fetch: Fetch, connections: Connections, limits: ServerLimits) {
     if (response.status === 413) cutOff(incoming, limits.refusedBytes);
     return response;
   };
+}
+
+/**
+ * Node makes an error for each request that a closed connection leaves behind, and formats its stack, which nobody
+ * reads: half of what a thousand of them cost.
+ */
+function destroyCheaply(socket: Socket): void {
+  const { stackTraceLimit } = Error;
+  // The server's own listener, which makes them, stands between these two.
+  socket.prependOnceListener("close", () => {
+    Error.stackTraceLimit = 0;
+  });
+  socket.once("close", () => {
+    Error.stackTraceLimit = stackTraceLimit;
+  });
+  socket.destroy();
 }
 
 /** The adapter throws away the rest of a refused body for half a second: at full speed that is a lot of work. */

@@ -122,6 +122,26 @@ describe("what strangers may cost a node", () => {
     expect(calls).toBeLessThanOrEqual(4);
   });
 
+  it("a thousand requests in one packet do not make a thousand errors with their stacks", async () => {
+    await start({ pipelined: 4 });
+    const { prepareStackTrace, stackTraceLimit } = Error;
+    let stacks = 0;
+    Error.prepareStackTrace = (error, frames) => {
+      if (frames.length > 0) stacks++;
+      return String(error);
+    };
+    try {
+      const greedy = await client();
+      greedy.socket.write(ask("GET", "").repeat(1_000));
+      await vi.waitFor(() => expect(server.connections.size).toBe(0), PATIENCE);
+      await new Promise((resolve) => setImmediate(resolve));
+    } finally {
+      Error.prepareStackTrace = prepareStackTrace;
+    }
+    expect(stacks).toBeLessThan(50);
+    expect(Error.stackTraceLimit).toBe(stackTraceLimit);
+  });
+
   it("a few requests at once are answered in their order", async () => {
     await start({ pipelined: 4 });
     const few = await client(
