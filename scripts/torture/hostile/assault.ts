@@ -1,39 +1,54 @@
 /**
- * An attack under way: as many attacker processes as its sockets need, each with an address of its own.
+ * One attack: as many attacker processes as its sockets need, each with an address of its own. They are there,
+ * idle, while the calm before is measured, so that it is the attack that makes the difference.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { constants, setPriority } from "node:os";
 import { fileURLToPath } from "node:url";
-import type { AttackerWord, AttackReport, Order } from "./attacker.ts";
+import type { AttackerWord, AttackReport, Command, Order } from "./attacker.ts";
 import type { Attack } from "./attacks.ts";
 
 const ATTACKER = fileURLToPath(new URL("./attacker.js", import.meta.url));
 /** A process may have 20,000 files on many machines. */
 const SOCKETS_A_PROCESS = 10_000;
+const BEGIN: Command = "begin";
+const END: Command = "end";
 
 export class Assault {
-  /** Resolves when everything is under way: all sockets opened, all visits begun. */
-  readonly begun: Promise<unknown>;
-  /** Resolves when the node has closed all that was opened. */
-  readonly free: Promise<unknown>;
-  private readonly attackers: ChildProcess[] = [];
+  readonly attack: Attack;
+  private readonly attackers: readonly ChildProcess[];
 
-  /** @param seconds over which what is to be done is spread */
-  constructor(attack: Attack, count: number, port: number, seconds: number) {
+  private constructor(attack: Attack, attackers: readonly ChildProcess[]) {
+    this.attack = attack;
+    this.attackers = attackers;
+  }
+
+  /**
+   * Attackers that wait to be let loose.
+   * @param seconds over which what is to be done is spread
+   */
+  static async prepare(attack: Attack, count: number, port: number, seconds: number): Promise<Assault> {
     const processes = Math.ceil(count / SOCKETS_A_PROCESS);
-    for (let i = 0; i < processes; i++) {
-      const share = Math.ceil(count / processes);
-      const order: Order = {
-        attack: attack.name,
-        port,
-        from: `127.0.0.${i + 2}`,
-        count: share,
-        perSecond: share / seconds,
-      };
-      this.attackers.push(fork(ATTACKER, [JSON.stringify(order)]));
-    }
-    this.begun = Promise.all(this.attackers.map((attacker) => heard(attacker, "begun")));
-    this.free = Promise.all(this.attackers.map((attacker) => heard(attacker, "free")));
+    const share = Math.ceil(count / processes);
+    const attackers = Array.from({ length: processes }, (_, i) => {
+      const from = `127.0.0.${i + 2}`;
+      const order: Order = { attack: attack.name, port, from, count: share, perSecond: share / seconds };
+      const attacker = fork(ATTACKER, [JSON.stringify(order)]);
+      // Attackers are elsewhere: here they are to take only the processor time that nobody else wants.
+      if (attacker.pid !== undefined) setPriority(attacker.pid, constants.priority.PRIORITY_LOW);
+      return attacker;
+    });
+    await Promise.all(attackers.map((attacker) => heard(attacker, "ready")));
+    return new Assault(attack, attackers);
+  }
+
+  /** @returns what resolves when all sockets are opened or all visits begun, and when the node has closed them all */
+  begin(): { readonly begun: Promise<unknown>; readonly free: Promise<unknown> } {
+    const begun = Promise.all(this.attackers.map((attacker) => heard(attacker, "begun")));
+    const free = Promise.all(this.attackers.map((attacker) => heard(attacker, "free")));
+    for (const attacker of this.attackers) attacker.send(BEGIN);
+    return { begun, free };
   }
 
   /** Ends it, once all visits are over: every socket is gone when this resolves. */
@@ -53,9 +68,11 @@ export class Assault {
 async function ended(attacker: ChildProcess): Promise<AttackReport> {
   const exited = once(attacker, "exit");
   const report = heard(attacker, "report");
-  attacker.send("end");
+  attacker.send(END);
   const word = await Promise.race([report, exited.then(() => undefined)]);
-  if (word?.is !== "report") throw new Error("an attacker died");
+  if (word?.is !== "report") throw new Error(`an attacker died: ${attacker.exitCode ?? attacker.signalCode}`);
+  // It goes when it is no longer listened to: of one that went by itself, the exit may be heard before the report.
+  attacker.disconnect();
   await exited;
   return word;
 }

@@ -1,6 +1,6 @@
 /**
  * The attacker, a process of its own so that its work slows down nobody but the node: forked with an `Order`, it
- * begins at once, says how far it is, and ends when it is told to. What it saw goes back as an `AttackReport`.
+ * begins when it is told to, says how far it is, and goes once its `AttackReport` was heard.
  */
 import { connect, type Socket } from "node:net";
 import { ATTACKS, type Hold, type Visit } from "./attacks.ts";
@@ -25,8 +25,12 @@ export interface AttackReport {
   readonly bytesSent: number;
 }
 
-/** Begun: all of it is under way. Free: nothing of it is left at the node. */
-export type AttackerWord = { readonly is: "begun" | "free" } | ({ readonly is: "report" } & AttackReport);
+export type Command = "begin" | "end";
+
+/** Ready: can begin. Begun: all of it is under way. Free: nothing of it is left at the node. */
+export type AttackerWord =
+  | { readonly is: "ready" | "begun" | "free" }
+  | ({ readonly is: "report" } & AttackReport);
 
 /** So short that what is spread over time does not come in bursts. */
 const TICK_MS = 4;
@@ -43,35 +47,44 @@ let openMax = 0;
 let bytesSent = 0;
 let begun = 0;
 
-process.on("message", () => {
-  const isDone = () => attack?.kind === "hold" || (begun >= order.count && open.size === 0);
-  setInterval(() => {
-    if (isDone()) tell({ is: "report", endings, openMax, bytesSent }, () => process.exit(0));
-  }, TICK_MS);
-});
-process.on("disconnect", () => process.exit(0));
 if (attack === undefined) throw new Error(`no attack is called ${order.attack}`);
-const begin = attack.kind === "hold" ? () => keep(attack) : () => pay(attack, begun);
+const pursue = attack.kind === "hold" ? () => keep(attack) : () => pay(attack, begun);
 const atOnce = attack.kind === "hold" ? order.count : VISITS_AT_ONCE;
-const startedMs = performance.now();
-const beginning = setInterval(() => {
-  const due = Math.min(order.count, ((performance.now() - startedMs) / 1000) * order.perSecond);
-  while (begun < due && open.size < atOnce) {
-    begin();
-    begun++;
-  }
-  if (begun < order.count || [...open].some((socket) => socket.connecting)) return;
-  clearInterval(beginning);
-  tell({ is: "begun" });
-  const freeing = setInterval(() => {
-    if (open.size > 0) return;
-    clearInterval(freeing);
-    tell({ is: "free" });
-  }, TICK_MS);
-}, TICK_MS);
+process.on("message", (command: Command) => (command === "begin" ? begin() : end()));
+process.on("disconnect", () => process.exit(0));
+tell({ is: "ready" });
 
-function tell(word: AttackerWord, then: () => void = () => {}): void {
-  process.send?.(word, then);
+function begin(): void {
+  const startedMs = performance.now();
+  const beginning = setInterval(() => {
+    const due = Math.min(order.count, ((performance.now() - startedMs) / 1000) * order.perSecond);
+    while (begun < due && open.size < atOnce) {
+      pursue();
+      begun++;
+    }
+    if (begun < order.count || [...open].some((socket) => socket.connecting)) return;
+    clearInterval(beginning);
+    tell({ is: "begun" });
+    const freeing = setInterval(() => {
+      if (open.size > 0) return;
+      clearInterval(freeing);
+      tell({ is: "free" });
+    }, TICK_MS);
+  }, TICK_MS);
+}
+
+function end(): void {
+  const isDone = () => attack?.kind === "hold" || (begun >= order.count && open.size === 0);
+  const ending = setInterval(() => {
+    if (!isDone()) return;
+    clearInterval(ending);
+    tell({ is: "report", endings, openMax, bytesSent });
+  }, TICK_MS);
+}
+
+/** To nobody, if the experiment is gone. */
+function tell(word: AttackerWord): void {
+  process.send?.(word, () => {});
 }
 
 function reach(): Socket {

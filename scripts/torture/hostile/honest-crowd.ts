@@ -1,12 +1,13 @@
 /**
  * Honest users meanwhile: they shake and open all the time, most of them on the gateway's few long-lived
- * connections, some on a new one, and every answer that an honest user should never see is written down.
+ * connections, some on a new one, and every answer that an honest user should never see is written down. They come
+ * when they come, whether those before them were answered or not: a node that stalls has many of them wait.
  */
 import { Agent, request } from "node:http";
-import { setTimeout as sleep } from "node:timers/promises";
 
-const LANES = 8;
-const PAUSE_MS = 20;
+const USERS_PER_SECOND = 200;
+const TICK_MS = 5;
+const GATEWAY_SOCKETS = 8;
 /** Every so many users come on a connection of their own. */
 const NEWCOMERS = 5;
 const REQUEST_MS_MAX = 10_000;
@@ -24,36 +25,43 @@ export class HonestCrowd {
   /** packet -> cents */
   readonly opened = new Map<string, number>();
   private readonly port: number;
-  private readonly agent = new Agent({ keepAlive: true, maxSockets: LANES });
-  private readonly lanes: Promise<void>[];
+  private readonly agent = new Agent({ keepAlive: true, maxSockets: GATEWAY_SOCKETS });
+  private readonly arriving: NodeJS.Timeout;
+  private readonly present = new Set<Promise<void>>();
+  /** When each request was made that is not answered yet. */
+  private readonly waiting = new Set<{ readonly sinceMs: number }>();
   private latenciesMs: number[] = [];
   private users = 0;
-  private over = false;
 
   constructor(port: number) {
     this.port = port;
-    this.lanes = Array.from({ length: LANES }, () => this.lane());
+    const startedMs = performance.now();
+    this.arriving = setInterval(() => {
+      const due = ((performance.now() - startedMs) / 1000) * USERS_PER_SECOND;
+      while (this.users < due) this.arrive(this.users++);
+    }, TICK_MS);
   }
 
-  /** @returns what every request since the last call took, in order of size */
+  /** @returns what every request took that was answered since the last call, and how long each of the others waits */
   takeLatenciesMs(): number[] {
-    const taken = this.latenciesMs.sort((a, b) => a - b);
+    const taken = this.latenciesMs;
     this.latenciesMs = [];
+    const nowMs = performance.now();
+    for (const { sinceMs } of this.waiting) taken.push(nowMs - sinceMs);
     return taken;
   }
 
   async leave(): Promise<void> {
-    this.over = true;
-    await Promise.all(this.lanes);
+    clearInterval(this.arriving);
+    await Promise.all(this.present);
     this.agent.destroy();
   }
 
-  private async lane(): Promise<void> {
-    while (!this.over) {
-      const number = this.users++;
-      await this.user(`honest-${number}`, number % NEWCOMERS === 0);
-      await sleep(PAUSE_MS);
-    }
+  private arrive(number: number): void {
+    const visit = this.user(`honest-${number}`, number % NEWCOMERS === 0).finally(() =>
+      this.present.delete(visit),
+    );
+    this.present.add(visit);
   }
 
   private async user(user: string, isNew: boolean): Promise<void> {
@@ -80,8 +88,9 @@ export class HonestCrowd {
   }
 
   private async ask(path: string, body: object, isNew: boolean, key?: string): Promise<Answer> {
-    const startedMs = performance.now();
-    const answer = await new Promise<Answer>((resolve, reject) => {
+    const waiting = { sinceMs: performance.now() };
+    this.waiting.add(waiting);
+    return await new Promise<Answer>((resolve, reject) => {
       const asked = request({
         port: this.port,
         host: "127.0.0.1",
@@ -103,8 +112,9 @@ export class HonestCrowd {
         });
       });
       asked.end(JSON.stringify(body));
+    }).finally(() => {
+      this.waiting.delete(waiting);
+      this.latenciesMs.push(performance.now() - waiting.sinceMs);
     });
-    this.latenciesMs.push(performance.now() - startedMs);
-    return answer;
   }
 }
