@@ -7,7 +7,7 @@ import { type Experiment, Violations } from "../experiment.ts";
 import { Assault } from "../hostile/assault.ts";
 import { ATTACKS, type Attack, type Hold } from "../hostile/attacks.ts";
 import { HonestCrowd } from "../hostile/honest-crowd.ts";
-import { percentile, type Round, Yardstick } from "../hostile/yardstick.ts";
+import { percentile, type Round, Watch, Yardstick } from "../hostile/yardstick.ts";
 import { seededRandom } from "../random.ts";
 import { type Minted, mint } from "../stage/minted.ts";
 import { openFiles, residentBytes } from "../stage/process-watch.ts";
@@ -84,7 +84,7 @@ async function oneByOne(scene: Scene, note: (text: string) => void) {
   // One of them is called __proto__.
   const byAttack = new Map<string, object>();
   const unjudged: string[] = [];
-  const yardstick = new Yardstick(scene.crowd, CALM_MS);
+  const yardstick = new Yardstick(() => new Watch(scene.crowd), CALM_MS);
   // The first attack is to be held against a usual calm as well, not against what the machine happens to do.
   for (let i = 0; i < FIRST_CALMS; i++) await yardstick.calm();
   for (const attack of ATTACKS) {
@@ -94,11 +94,11 @@ async function oneByOne(scene: Scene, note: (text: string) => void) {
     while (rounds.length < ROUNDS_MAX && !isJudged()) {
       const assault = await scene.prepare(attack, "full", ATTACK_SECONDS);
       const calm = await yardstick.calm();
-      const endWatch = yardstick.watch();
+      const watch = new Watch(scene.crowd);
       const report = await scene.withstand(assault, async () => {
         // Sockets that are held are measured also with all of them there; then their time runs out.
         if (attack.kind === "hold") await sleep(CALM_MS);
-        rounds.push({ calm, attacked: endWatch() });
+        rounds.push({ calm, attacked: watch.end() });
       });
       await scene.expectFilesBack(attack.name, FILES_BACK_MS_MAX);
       sockets = report.openMax;

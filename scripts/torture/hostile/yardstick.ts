@@ -1,25 +1,25 @@
 /**
  * What an attack's slowdown is measured with: how long honest users wait while nobody attacks, and while somebody
- * does. On a shared machine their slowest percent waits for neighbours (ten times as long while these take 5 % of
- * the processors) and for the disk. So rounds in which much time was stolen are not counted, whatever they say of
- * the attack, and those that remain are taken together.
+ * does. On a shared machine their slowest percent waits for its neighbours (ten times as long while these take 5 %
+ * of the processors) and for the disk. So time is cut into slices, those in which a neighbour took anything are not
+ * counted, whatever they say of the attack, and what remains of several rounds is taken together.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { StolenTime } from "../stage/process-watch.ts";
+import { stolenTicks } from "../stage/process-watch.ts";
 import type { HonestCrowd } from "./honest-crowd.ts";
 
-/** Share of the processors' time. */
-const STOLEN_MAX = 0.005;
-const QUIET_ROUNDS_MIN = 2;
-const CALMS_MAX = 4;
+const SLICE_MS = 250;
+/** A calm waits this many times its length for the machine to be quiet. */
+const PATIENCE = 4;
 /** Calms that are so much slower than the usual one are the machine's: they would let a slow attack pass. */
 const RESTLESS = 2;
 
-/** What honest users met for a while. */
+type Crowd = Pick<HonestCrowd, "takeLatenciesMs">;
+
+/** What honest users met for a while, in the slices of it that the machine had for itself. */
 export interface Spell {
   readonly latenciesMs: readonly number[];
-  /** 0 to 1: share of the processors' time that went to the machine's neighbours. */
-  readonly stolen: number;
+  readonly quietMs: number;
 }
 
 export interface Round {
@@ -34,41 +34,74 @@ export interface Slowdown {
   readonly p99Ms: number;
   /** Of the p99, with a calm that is at most twice the usual one. */
   readonly ratio: number;
-  /** That were counted. */
   readonly rounds: number;
-  /** Of the round that had most of those counted. */
-  readonly stolen: number;
+  /** Of the attack: time that was counted. */
+  readonly quietMs: number;
+}
+
+/** A while that is being watched. */
+export class Watch {
+  private readonly crowd: Crowd;
+  private readonly stolenTicks: () => number;
+  private readonly cutting: NodeJS.Timeout;
+  private readonly latenciesMs: number[] = [];
+  private counted = 0;
+  private sinceMs = performance.now();
+  private sinceTicks: number;
+
+  /** @param ticks what the machine's neighbours have taken so far */
+  constructor(crowd: Crowd, sliceMs = SLICE_MS, ticks: () => number = stolenTicks) {
+    this.crowd = crowd;
+    this.stolenTicks = ticks;
+    this.sinceTicks = ticks();
+    this.crowd.takeLatenciesMs();
+    this.cutting = setInterval(() => this.cut(), sliceMs);
+  }
+
+  get quietMs(): number {
+    return this.counted;
+  }
+
+  end(): Spell {
+    clearInterval(this.cutting);
+    this.cut();
+    return { latenciesMs: this.latenciesMs, quietMs: this.counted };
+  }
+
+  private cut(): void {
+    const latenciesMs = this.crowd.takeLatenciesMs();
+    const nowMs = performance.now();
+    const ticks = this.stolenTicks();
+    if (ticks === this.sinceTicks) {
+      this.latenciesMs.push(...latenciesMs);
+      this.counted += nowMs - this.sinceMs;
+    }
+    this.sinceMs = nowMs;
+    this.sinceTicks = ticks;
+  }
 }
 
 export class Yardstick {
-  private readonly crowd: Pick<HonestCrowd, "takeLatenciesMs">;
+  private readonly watch: () => Watch;
   private readonly calmMs: number;
   /** Of each calm so far. */
   private readonly calmP99sMs: number[] = [];
 
   /** @param calmMs how long honest users are watched for one calm */
-  constructor(crowd: Pick<HonestCrowd, "takeLatenciesMs">, calmMs: number) {
-    this.crowd = crowd;
+  constructor(watch: () => Watch, calmMs: number) {
+    this.watch = watch;
     this.calmMs = calmMs;
   }
 
-  /** Watches honest users for a while that nobody else is to disturb; again, if the machine's neighbours did. */
+  /** Watches honest users for a while that nobody else is to disturb; longer, if the machine's neighbours do. */
   async calm(): Promise<Spell> {
-    for (let tries = 1; ; tries++) {
-      const end = this.watch();
-      await sleep(this.calmMs);
-      const calm = end();
-      if (calm.stolen > STOLEN_MAX && tries < CALMS_MAX) continue;
-      this.calmP99sMs.push(percentile(0.99, calm.latenciesMs));
-      return calm;
-    }
-  }
-
-  /** Watches honest users from now on, until what it returns is called. */
-  watch(): () => Spell {
-    this.crowd.takeLatenciesMs();
-    const stolen = new StolenTime();
-    return () => ({ latenciesMs: this.crowd.takeLatenciesMs(), stolen: stolen.share });
+    const watch = this.watch();
+    const endMs = performance.now() + PATIENCE * this.calmMs;
+    do await sleep(this.calmMs / PATIENCE);
+    while (watch.quietMs < this.calmMs && performance.now() < endMs);
+    const calm = watch.end();
+    if (calm.quietMs > 0) this.calmP99sMs.push(percentile(0.99, calm.latenciesMs));
+    return calm;
   }
 
   get calms() {
@@ -78,12 +111,9 @@ export class Yardstick {
     return { taken: this.calmP99sMs.length, lowestP99Ms, usualP99Ms, highestP99Ms };
   }
 
-  /** Of the quiet ones among these rounds; if there are not two, of the two that are the most quiet. */
   slowdown(rounds: readonly Round[]): Slowdown {
-    const sorted = rounds.toSorted((a, b) => stolen(a) - stolen(b));
-    const quiet = sorted.filter((round, i) => i < QUIET_ROUNDS_MIN || stolen(round) <= STOLEN_MAX);
-    const calmMs = quiet.flatMap(({ calm }) => calm.latenciesMs);
-    const attackedMs = quiet.flatMap(({ attacked }) => attacked.latenciesMs);
+    const calmMs = rounds.flatMap(({ calm }) => calm.latenciesMs);
+    const attackedMs = rounds.flatMap(({ attacked }) => attacked.latenciesMs);
     const calmP99Ms = percentile(0.99, calmMs);
     const p99Ms = percentile(0.99, attackedMs);
     const ratio = p99Ms / Math.min(calmP99Ms, RESTLESS * percentile(0.5, this.calmP99sMs));
@@ -93,19 +123,21 @@ export class Yardstick {
       p50Ms: percentile(0.5, attackedMs),
       p99Ms,
       ratio: Number.isFinite(calmP99Ms) && Number.isFinite(p99Ms) ? rounded(ratio) : Number.POSITIVE_INFINITY,
-      rounds: quiet.length,
-      stolen: Math.max(0, ...quiet.map(stolen)),
+      rounds: rounds.length,
+      quietMs: Math.round(quietMs(rounds.map(({ attacked }) => attacked))),
     };
   }
 
-  /** Whether these rounds are enough to judge by. */
+  /** Whether two calms' worth of quiet time was seen of both. */
   isSettled(rounds: readonly Round[]): boolean {
-    return rounds.filter((round) => stolen(round) <= STOLEN_MAX).length >= QUIET_ROUNDS_MIN;
+    const enoughMs = 2 * this.calmMs;
+    const calms = rounds.map(({ calm }) => calm);
+    return quietMs(calms) >= enoughMs && quietMs(rounds.map(({ attacked }) => attacked)) >= enoughMs;
   }
 }
 
-function stolen({ calm, attacked }: Round): number {
-  return Math.max(calm.stolen, attacked.stolen);
+function quietMs(spells: readonly Spell[]): number {
+  return spells.reduce((sum, spell) => sum + spell.quietMs, 0);
 }
 
 /** @returns infinity if there is nothing: who is never answered waits for ever */

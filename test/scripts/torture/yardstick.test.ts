@@ -1,25 +1,20 @@
 /** What an attack is measured against: a machine that is never calm must not let a slow attack pass. */
-import { describe, expect, it } from "vitest";
-import { type Round, type Spell, Yardstick } from "../../../scripts/torture/hostile/yardstick.ts";
+import { describe, expect, it, vi } from "vitest";
+import { type Round, type Spell, Watch, Yardstick } from "../../../scripts/torture/hostile/yardstick.ts";
 
 /** A yardstick that has seen a calm of each of these lengths. */
 async function yardstickOf(...calmsMs: number[]): Promise<Yardstick> {
-  // What was measured before a calm began is thrown away. One that the machine disturbed is taken again.
-  let isTaken = false;
   let calm = 0;
-  const takeLatenciesMs = () => {
-    isTaken = !isTaken;
-    return isTaken ? [99_999] : [calm];
-  };
-  const yardstick = new Yardstick({ takeLatenciesMs }, 1);
-  for (calm of calmsMs) expect((await yardstick.calm()).latenciesMs).toEqual([calm]);
+  const watch = () => new Watch({ takeLatenciesMs: () => [calm] }, 1, () => 0);
+  const yardstick = new Yardstick(watch, 4);
+  for (calm of calmsMs) expect(new Set((await yardstick.calm()).latenciesMs)).toEqual(new Set([calm]));
   return yardstick;
 }
 
-const spell = (latenciesMs: number[], stolen = 0): Spell => ({ latenciesMs, stolen });
-const round = (calmMs: number[], attackedMs: number[], stolen = 0): Round => ({
+const spell = (latenciesMs: number[], quietMs = 4): Spell => ({ latenciesMs, quietMs });
+const round = (calmMs: number[], attackedMs: number[], quietMs = 4): Round => ({
   calm: spell(calmMs),
-  attacked: spell(attackedMs, stolen),
+  attacked: spell(attackedMs, quietMs),
 });
 const many = (n: number, ms: number) => Array<number>(n).fill(ms);
 
@@ -34,7 +29,7 @@ describe("the yardstick of hostile", () => {
       p99Ms: 15,
       ratio: 1.5,
       rounds: 2,
-      stolen: 0,
+      quietMs: 8,
     });
   });
 
@@ -45,13 +40,26 @@ describe("the yardstick of hostile", () => {
     expect(yardstick.slowdown([lucky, slow, slow]).ratio).toBe(5);
   });
 
-  it("counts no round in which the machine's neighbours took much of it, fast or slow", async () => {
+  it("counts no slice in which the machine's neighbours took any of it", async () => {
+    // Before the first slice, and at the end of each.
+    const ticks = [7, 7, 9, 9];
+    const latenciesMs = [[99_999], [1, 2], [500], [3]];
+    const watch = new Watch(
+      { takeLatenciesMs: () => latenciesMs.shift() ?? [] },
+      5,
+      () => ticks.shift() ?? 9,
+    );
+    await vi.waitUntil(() => ticks.length <= 1, { interval: 1 });
+    const whole = watch.end();
+    expect(whole.latenciesMs).toEqual([1, 2, 3]);
+    expect(whole.quietMs).toBeGreaterThan(0);
+  });
+
+  it("judges by two calms' worth of quiet time, and by no less", async () => {
     const yardstick = await yardstickOf(10);
-    const quiet = round(many(100, 10), many(100, 30));
-    const stolen = [round(many(100, 10), many(100, 10), 0.2), round(many(100, 10), many(100, 900), 0.2)];
-    expect(yardstick.slowdown([quiet, ...stolen, quiet])).toMatchObject({ ratio: 3, rounds: 2, stolen: 0 });
-    expect(yardstick.isSettled([quiet, ...stolen, quiet])).toBe(true);
-    expect(yardstick.isSettled([quiet, ...stolen])).toBe(false);
+    expect(yardstick.isSettled([round([1], [1], 4), round([1], [1], 4)])).toBe(true);
+    expect(yardstick.isSettled([round([1], [1], 4), round([1], [1], 3)])).toBe(false);
+    expect(yardstick.isSettled([round([1], [1], 9)])).toBe(false);
   });
 
   it("counts a calm as twice the usual one at most", async () => {
