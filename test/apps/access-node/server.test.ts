@@ -96,6 +96,23 @@ describe("what strangers may cost a node", () => {
     expect(await slow.heard).toContain("408 Request Timeout");
   });
 
+  it("hundreds of clients that never send a head are not all sent away in one go", async () => {
+    await start({ headMs: 700, connections: 300 });
+    for (let i = 0; i < 300; i++) {
+      await client();
+      if (i % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    const most = server.connections.size;
+    let atOnce = 0;
+    for (let left = most; left > 0; ) {
+      await new Promise((resolve) => setImmediate(resolve));
+      atOnce = Math.max(atOnce, left - server.connections.size);
+      left = server.connections.size;
+    }
+    expect(most).toBeGreaterThan(100);
+    expect(atOnce).toBeLessThan(most / 2);
+  });
+
   it("a client that never ends its body is sent away, however busily it sends", async () => {
     await start({ headMs: 200, requestMs: 400 });
     const slow = await client(ask("POST", "content-length: 9000\r\n"));
