@@ -4,9 +4,9 @@
  *
  * Requests on one connection are not counted: the gateway in front keeps its few connections for the whole show.
  */
-import type { IncomingMessage, RequestListener, Server } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { HongbaoError, systemCode } from "../../core/format/error.ts";
 import { problem } from "./bodies.ts";
 import { Connections, connectionsMax } from "./connections.ts";
@@ -98,21 +98,18 @@ function limitedServer(
   hostname: string,
   limits: ServerLimits,
 ): Server {
-  const server = createAdaptorServer({
-    hostname,
-    fetch: (request, env) => fetch(request, env as HttpBindings),
-    serverOptions: {
-      headersTimeout: limits.headMs,
-      requestTimeout: limits.requestMs,
-      keepAliveTimeout: limits.keepAliveMs,
-      connectionsCheckingInterval: CHECK_MS,
-      maxHeaderSize: limits.headBytes,
-    },
-  }) as Server;
+  const serve = getRequestListener((request, env) => fetch(request, env as HttpBindings), { hostname });
+  const options = {
+    headersTimeout: limits.headMs,
+    requestTimeout: limits.requestMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    connectionsCheckingInterval: CHECK_MS,
+    maxHeaderSize: limits.headBytes,
+  };
+  const server = createServer(options, refusingPipelines(serve, limits.pipelined));
   server.timeout = limits.stillMs;
   // One more than allowed, to see that there are too many: the parser drops the rest without a word.
   server.maxHeadersCount = limits.headers + 1;
-  refusePipelines(server, limits.pipelined);
   return server;
 }
 
@@ -120,11 +117,9 @@ function limitedServer(
  * Closes the connection on which more answers wait to be read than `unreadMax`: they wait in memory, and a client
  * may ask for a thousand in one packet. What that packet still asks for is dropped before anything is made of it.
  */
-function refusePipelines(server: Server, unreadMax: number): void {
-  const [serve] = server.listeners("request") as RequestListener[];
+function refusingPipelines(serve: RequestListener, unreadMax: number): RequestListener {
   const unread = new WeakMap<Socket, number>();
-  server.removeAllListeners("request");
-  server.on("request", (incoming, outgoing) => {
+  return (incoming, outgoing) => {
     const { socket } = incoming;
     if (socket.destroyed) return;
     const waiting = unread.get(socket) ?? 0;
@@ -134,8 +129,8 @@ function refusePipelines(server: Server, unreadMax: number): void {
     }
     unread.set(socket, waiting + 1);
     outgoing.once("close", () => unread.set(socket, (unread.get(socket) ?? 0) - 1));
-    serve?.(incoming, outgoing);
-  });
+    serve(incoming, outgoing);
+  };
 }
 
 /** Holds every request against the limits that the parser does not know. */
