@@ -4,8 +4,8 @@
  * of the processors) and for the disk. So time is cut into slices, those in which a neighbour took anything are not
  * counted, whatever they say of the attack, and what remains of several rounds is taken together.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { stolenTicks } from "../stage/process-watch.ts";
+import { until } from "../stage/until.ts";
 import type { HonestCrowd } from "./honest-crowd.ts";
 
 const SLICE_MS = 250;
@@ -55,7 +55,7 @@ export class Watch {
     this.stolenTicks = ticks;
     this.sinceTicks = ticks();
     this.crowd.takeLatenciesMs();
-    this.cutting = setInterval(() => this.cut(), sliceMs);
+    this.cutting = setInterval(() => this.cut(), sliceMs).unref();
   }
 
   get quietMs(): number {
@@ -96,9 +96,8 @@ export class Yardstick {
   /** Watches honest users for a while that nobody else is to disturb; longer, if the machine's neighbours do. */
   async calm(): Promise<Spell> {
     const watch = this.watch();
-    const endMs = performance.now() + PATIENCE * this.calmMs;
-    do await sleep(this.calmMs / PATIENCE);
-    while (watch.quietMs < this.calmMs && performance.now() < endMs);
+    // One that never was quiet enough counts for as much as it was.
+    await until(() => watch.quietMs >= this.calmMs, PATIENCE * this.calmMs).catch(() => {});
     const calm = watch.end();
     if (calm.quietMs > 0) this.calmP99sMs.push(percentile(0.99, calm.latenciesMs));
     return calm;
