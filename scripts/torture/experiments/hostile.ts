@@ -91,7 +91,7 @@ async function oneByOne(scene: Scene, note: (text: string) => void) {
   for (let i = 0; i < FIRST_CALMS; i++) await yardstick.calm();
   for (const attack of ATTACKS) {
     const rounds: Round[] = [];
-    let sockets = 0;
+    let met = { sockets: 0, begunMs: 0 };
     const isJudged = () => yardstick.isSettled(rounds) && yardstick.slowdown(rounds).ratio <= SLOWDOWN_MAX;
     while (rounds.length < ROUNDS_MAX && !isJudged()) {
       const assault = await scene.prepare(attack, "full", ATTACK_SECONDS);
@@ -103,10 +103,10 @@ async function oneByOne(scene: Scene, note: (text: string) => void) {
         rounds.push({ calm, attacked: watch.end() });
       });
       await scene.expectFilesBack(attack.name, FILES_BACK_MS_MAX);
-      sockets = report.openMax;
+      met = { sockets: report.openMax, begunMs: report.begunMs };
     }
     const slowdown = yardstick.slowdown(rounds);
-    const figures = { ...slowdown, sockets, memoryGrowthMiB: scene.figures.memoryGrowthMiB };
+    const figures = { ...slowdown, ...met, memoryGrowthMiB: scene.figures.memoryGrowthMiB };
     byAttack.set(attack.name, figures);
     note(`${attack.name}: ${JSON.stringify(figures)}`);
     if (!yardstick.isSettled(rounds)) unjudged.push(attack.name);
@@ -199,15 +199,17 @@ class Scene {
    */
   async withstand(assault: Assault, atHeight: () => Promise<void>, freeMsMax?: number) {
     const { attack } = assault;
+    const startedMs = performance.now();
     const { begun, free } = assault.begin();
     await begun;
+    const begunMs = performance.now() - startedMs;
     await atHeight();
     if (attack.kind === "hold") await this.expectFree(attack, free, freeMsMax);
     const report = await assault.end();
     const allowed = attack.kind === "hold" ? [] : attack.answers;
     for (const [ending, n] of Object.entries(report.endings))
       this.violations.expect(allowed.includes(ending), `${attack.name}: ${n} visits ended with ${ending}`);
-    return report;
+    return { ...report, begunMs: Math.round(begunMs) };
   }
 
   /** Honest users leave, the node stops, and its books are held against what they saw. */

@@ -4,7 +4,6 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { constants, setPriority } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { AttackerWord, AttackReport, Command, Order } from "./attacker.ts";
 import type { Attack } from "./attacks.ts";
@@ -12,6 +11,8 @@ import type { Attack } from "./attacks.ts";
 const ATTACKER = fileURLToPath(new URL("./attacker.js", import.meta.url));
 /** A process may have 20,000 files on many machines. */
 const SOCKETS_A_PROCESS = 10_000;
+/** Attackers are elsewhere: here they are to take only the processor time that nobody else wants (util-linux's chrt). */
+const IDLE = { execPath: "chrt", execArgv: ["-i", "0", process.execPath] };
 const BEGIN: Command = "begin";
 const END: Command = "end";
 
@@ -34,10 +35,7 @@ export class Assault {
     const attackers = Array.from({ length: processes }, (_, i) => {
       const from = `127.0.0.${i + 2}`;
       const order: Order = { attack: attack.name, port, from, count: share, perSecond: share / seconds };
-      const attacker = fork(ATTACKER, [JSON.stringify(order)]);
-      // Attackers are elsewhere: here they are to take only the processor time that nobody else wants.
-      if (attacker.pid !== undefined) setPriority(attacker.pid, constants.priority.PRIORITY_LOW);
-      return attacker;
+      return fork(ATTACKER, [JSON.stringify(order)], IDLE);
     });
     await Promise.all(attackers.map((attacker) => heard(attacker, "ready")));
     return new Assault(attack, attackers);

@@ -34,6 +34,8 @@ export type AttackerWord =
 
 /** So short that what is spread over time does not come in bursts. */
 const TICK_MS = 4;
+/** Nor does what could not begin in time, because the machine had no time for attackers: this often the usual rate. */
+const CATCH_UP = 2;
 const DRIP_MS = 2_000;
 const VISITS_AT_ONCE = 256;
 const VISIT_MS_MAX = 15_000;
@@ -56,8 +58,10 @@ tell({ is: "ready" });
 
 function begin(): void {
   const startedMs = performance.now();
+  const burstMax = Math.ceil((CATCH_UP * order.perSecond * TICK_MS) / 1000);
   const beginning = setInterval(() => {
-    const due = Math.min(order.count, ((performance.now() - startedMs) / 1000) * order.perSecond);
+    const onTime = ((performance.now() - startedMs) / 1000) * order.perSecond;
+    const due = Math.min(order.count, onTime, begun + burstMax);
     while (begun < due && open.size < atOnce) {
       pursue();
       begun++;
