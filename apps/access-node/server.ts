@@ -47,7 +47,7 @@ export const LIMITS: Omit<ServerLimits, "connections"> = {
 };
 
 /** How often overdue connections are looked for: those of a second, closed all at once, made everyone else wait. */
-const CHECK_MS = 25;
+const CHECK_MS = 10;
 /** Connections that the kernel may hold back while the node is busy. */
 const BACKLOG = 4_096;
 const DRAIN_MS_MAX = 10_000;
