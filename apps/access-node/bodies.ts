@@ -4,6 +4,8 @@
  */
 import { z } from "zod";
 import { describeIssues } from "../../core/format/json.ts";
+import { BufferPool } from "./buffer-pool.ts";
+import { youngGeneration } from "./young-generation.ts";
 
 export const BODY_BYTES_MAX = 16 * 1024;
 /** A show config may carry many rounds. */
@@ -92,12 +94,16 @@ export async function readBody<T>(
   return result.data;
 }
 
+const largeBuffers = new BufferPool(SHOW_BODY_BYTES_MAX);
+
 async function readText(request: Request, bytesMax: number): Promise<string> {
   // Made only when it is thrown: an error's stack costs more than the rest of a request's body.
   const tooLarge = () => new BadBody("too_large", `a body may have at most ${bytesMax} bytes`);
   const declared = request.headers.get("content-length");
   if (declared !== null && Number(declared) > bytesMax) throw tooLarge();
   try {
+    if (bytesMax > BODY_BYTES_MAX)
+      return await largeBuffers.lend((buffer) => readInto(buffer.subarray(0, bytesMax), request, tooLarge));
     if (declared === null && request.body !== null) return await readStream(request.body, bytesMax, tooLarge);
     return decodeUtf8(new Uint8Array(await request.arrayBuffer()));
   } catch (error) {
@@ -121,6 +127,18 @@ async function readStream(
     chunks.push(chunk);
   }
   return decodeUtf8(Buffer.concat(chunks));
+}
+
+/** A body that may be large: there are as many of these as the server has places for uploads. */
+async function readInto(buffer: Buffer, request: Request, tooLarge: () => BadBody): Promise<string> {
+  let size = 0;
+  for await (const chunk of request.body ?? []) {
+    if (size + chunk.length > buffer.length) throw tooLarge();
+    buffer.set(chunk, size);
+    size += chunk.length;
+    youngGeneration.came(chunk.length);
+  }
+  return decodeUtf8(buffer.subarray(0, size));
 }
 
 /** JSON.parse takes milliseconds for thousands of levels, in which nobody else is served. */

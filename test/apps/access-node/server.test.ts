@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { BadBody, problem, readBody, shakeBody } from "../../../apps/access-node/bodies.ts";
 import { type HttpServer, LIMITS, listen, type ServerLimits } from "../../../apps/access-node/server.ts";
+import { CONNECTION_BYTES, youngGeneration } from "../../../apps/access-node/young-generation.ts";
 import { signShow } from "../../../core/format/signature.ts";
 import { readKeyFile } from "../../../core/store/keystore.ts";
 import { mint } from "../../../scripts/torture/stage/minted.ts";
@@ -216,6 +217,16 @@ describe("what strangers may cost a node", () => {
       expect(await answer(quick)).toContain("200 OK");
     }
     expect(quick.socket.destroyed).toBe(false);
+  });
+
+  it("the collector is told of every connection, and of what comes of an upload", async () => {
+    await start();
+    const came = vi.spyOn(youngGeneration, "came");
+    await client();
+    await client(ask("PUT", "content-length: 200000\r\n", " ".repeat(150_000)));
+    const heardBytes = () => came.mock.calls.reduce((sum, [bytes]) => sum + bytes, 0);
+    await vi.waitFor(() => expect(heardBytes()).toBe(2 * CONNECTION_BYTES + 150_000), PATIENCE);
+    came.mockRestore();
   });
 
   it("strangers who hold every connection leave the node the files that it needs", async () => {
