@@ -24,7 +24,7 @@ const FILES_SPARE = 40;
 const FILES_BACK_MS_MAX = 5_000;
 const SLOWDOWN_MAX = 2;
 /** A machine's moods may weigh more than the attack: the more rounds, the less they do. */
-const ROUNDS_MAX = 5;
+const ROUNDS_MAX = 8;
 const CALM_MS = 3_000;
 const FIRST_CALMS = 5;
 const ATTACK_SECONDS = 4;

@@ -1,8 +1,8 @@
 /**
  * What an attack's slowdown is measured with: how long honest users wait while nobody attacks, and while somebody
  * does. On a shared machine their slowest percent waits for its neighbours (ten times as long while these take 5 %
- * of the processors) and for the disk. So time is cut into slices, those in which a neighbour took anything are not
- * counted, whatever they say of the attack, and what remains of several rounds is taken together.
+ * of the processors) and for the disk. So time is cut into slices, those in or beside which a neighbour took anything are
+ * not counted, whatever they say of the attack, and what remains of several rounds is taken together.
  */
 import { stolenTicks } from "../stage/process-watch.ts";
 import { until } from "../stage/until.ts";
@@ -10,7 +10,7 @@ import type { HonestCrowd } from "./honest-crowd.ts";
 
 const SLICE_MS = 250;
 /** A calm waits this many times its length for the machine to be quiet. */
-const PATIENCE = 4;
+const PATIENCE = 10;
 /** Calms that are so much slower than the usual one are the machine's: they would let a slow attack pass. */
 const RESTLESS = 2;
 
@@ -39,13 +39,22 @@ export interface Slowdown {
   readonly quietMs: number;
 }
 
-/** A while that is being watched. */
+interface Slice extends Spell {
+  readonly isQuiet: boolean;
+}
+
+/**
+ * A while that is being watched. Time that was taken is told in ticks of 10 ms: a slice in which less was taken shows
+ * none, so that those on both sides of it must be quiet, too.
+ */
 export class Watch {
   private readonly crowd: Crowd;
   private readonly stolenTicks: () => number;
   private readonly cutting: NodeJS.Timeout;
   private readonly latenciesMs: number[] = [];
   private counted = 0;
+  private last: Slice | undefined;
+  private wasQuietBefore = true;
   private sinceMs = performance.now();
   private sinceTicks: number;
 
@@ -65,6 +74,7 @@ export class Watch {
   end(): Spell {
     clearInterval(this.cutting);
     this.cut();
+    this.count(true);
     return { latenciesMs: this.latenciesMs, quietMs: this.counted };
   }
 
@@ -72,12 +82,19 @@ export class Watch {
     const latenciesMs = this.crowd.takeLatenciesMs();
     const nowMs = performance.now();
     const ticks = this.stolenTicks();
-    if (ticks === this.sinceTicks) {
-      this.latenciesMs.push(...latenciesMs);
-      this.counted += nowMs - this.sinceMs;
-    }
+    const isQuiet = ticks === this.sinceTicks;
+    this.count(isQuiet);
+    this.wasQuietBefore = this.last?.isQuiet ?? true;
+    this.last = { latenciesMs, quietMs: nowMs - this.sinceMs, isQuiet };
     this.sinceMs = nowMs;
     this.sinceTicks = ticks;
+  }
+
+  /** Counts the last slice, or not, now that it is known how it went on. */
+  private count(isQuietBehind: boolean): void {
+    if (!this.last?.isQuiet || !this.wasQuietBefore || !isQuietBehind) return;
+    this.latenciesMs.push(...this.last.latenciesMs);
+    this.counted += this.last.quietMs;
   }
 }
 
