@@ -24,7 +24,7 @@ const FILES_SPARE = 40;
 const FILES_BACK_MS_MAX = 5_000;
 const SLOWDOWN_MAX = 2;
 /** A machine's moods may weigh more than the attack: the more rounds, the less they do. */
-const ROUNDS_MAX = 8;
+const ROUNDS_MAX = 12;
 const CALM_MS = 3_000;
 const FIRST_CALMS = 5;
 const ATTACK_SECONDS = 4;
@@ -45,7 +45,7 @@ export const experiment: Experiment = {
   run: async ({ trials, seed, note }) => {
     const violations = new Violations();
     const isFull = trials >= ATTACKS.length;
-    const minted = await mint({ packets: isFull ? 400_000 : 20_000, budgetCents: 20_000_000, shards: 1 });
+    const minted = await mint({ packets: isFull ? 2_000_000 : 20_000, budgetCents: 20_000_000, shards: 1 });
     const scene = await Scene.open(minted, violations);
     try {
       const figures = isFull

@@ -1,8 +1,9 @@
 /**
  * What an attack's slowdown is measured with: how long honest users wait while nobody attacks, and while somebody
  * does. On a shared machine their slowest percent waits for its neighbours (ten times as long while these take 5 %
- * of the processors) and for the disk. So time is cut into slices, those in or beside which a neighbour took anything are
- * not counted, whatever they say of the attack, and what remains of several rounds is taken together.
+ * of the processors) and for the disk. So time is cut into slices, and those in or beside which a neighbour took anything
+ * are not counted, whatever they say of the attack. What a neighbour took unseen spoils a round, but what the attack
+ * costs is there in all of them: the middle one counts.
  */
 import { stolenTicks } from "../stage/process-watch.ts";
 import { until } from "../stage/until.ts";
@@ -13,6 +14,9 @@ const SLICE_MS = 250;
 const PATIENCE = 10;
 /** Calms that are so much slower than the usual one are the machine's: they would let a slow attack pass. */
 const RESTLESS = 2;
+/** A round says something if so much of a calm's length was quiet, before the attack and in it. */
+const ROUND_QUIET = 0.5;
+const ROUNDS_MIN = 3;
 
 type Crowd = Pick<HonestCrowd, "takeLatenciesMs">;
 
@@ -27,14 +31,16 @@ export interface Round {
   readonly attacked: Spell;
 }
 
+/** Each of the middle round of those that say something. */
 export interface Slowdown {
   readonly calmP50Ms: number;
   readonly calmP99Ms: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** Of the p99, with a calm that is at most twice the usual one. */
+  /** Of the p99s, with a calm that is at most twice the usual one. */
   readonly ratio: number;
-  readonly rounds: number;
+  /** Those that say something, and all. */
+  readonly rounds: readonly [number, number];
   /** Of the attack: time that was counted. */
   readonly quietMs: number;
 }
@@ -128,32 +134,38 @@ export class Yardstick {
   }
 
   slowdown(rounds: readonly Round[]): Slowdown {
-    const calmMs = rounds.flatMap(({ calm }) => calm.latenciesMs);
-    const attackedMs = rounds.flatMap(({ attacked }) => attacked.latenciesMs);
-    const calmP99Ms = percentile(0.99, calmMs);
-    const p99Ms = percentile(0.99, attackedMs);
+    const telling = this.telling(rounds);
+    const calms = telling.map(({ calm }) => calm);
+    const attacks = telling.map(({ attacked }) => attacked);
+    const calmP99Ms = middle(0.99, calms);
+    const p99Ms = middle(0.99, attacks);
     const ratio = p99Ms / Math.min(calmP99Ms, RESTLESS * percentile(0.5, this.calmP99sMs));
     return {
-      calmP50Ms: percentile(0.5, calmMs),
+      calmP50Ms: middle(0.5, calms),
       calmP99Ms,
-      p50Ms: percentile(0.5, attackedMs),
+      p50Ms: middle(0.5, attacks),
       p99Ms,
       ratio: Number.isFinite(calmP99Ms) && Number.isFinite(p99Ms) ? rounded(ratio) : Number.POSITIVE_INFINITY,
-      rounds: rounds.length,
-      quietMs: Math.round(quietMs(rounds.map(({ attacked }) => attacked))),
+      rounds: [telling.length, rounds.length],
+      quietMs: Math.round(attacks.reduce((sum, { quietMs }) => sum + quietMs, 0)),
     };
   }
 
-  /** Whether two calms' worth of quiet time was seen of both. */
   isSettled(rounds: readonly Round[]): boolean {
-    const enoughMs = 2 * this.calmMs;
-    const calms = rounds.map(({ calm }) => calm);
-    return quietMs(calms) >= enoughMs && quietMs(rounds.map(({ attacked }) => attacked)) >= enoughMs;
+    return this.telling(rounds).length >= ROUNDS_MIN;
+  }
+
+  private telling(rounds: readonly Round[]): readonly Round[] {
+    const enoughMs = ROUND_QUIET * this.calmMs;
+    return rounds.filter(({ calm, attacked }) => Math.min(calm.quietMs, attacked.quietMs) >= enoughMs);
   }
 }
 
-function quietMs(spells: readonly Spell[]): number {
-  return spells.reduce((sum, spell) => sum + spell.quietMs, 0);
+function middle(share: number, spells: readonly Spell[]): number {
+  return percentile(
+    0.5,
+    spells.map(({ latenciesMs }) => percentile(share, latenciesMs)),
+  );
 }
 
 /** @returns infinity if there is nothing: who is never answered waits for ever */
