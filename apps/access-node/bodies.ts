@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { describeIssues } from "../../core/format/json.ts";
 import { BufferPool } from "./buffer-pool.ts";
-import { youngGeneration } from "./young-generation.ts";
+import { heap } from "./heap.ts";
 
 export const BODY_BYTES_MAX = 16 * 1024;
 /** A show config may carry many rounds. */
@@ -136,7 +136,7 @@ async function readInto(buffer: Buffer, request: Request, tooLarge: () => BadBod
     if (size + chunk.length > buffer.length) throw tooLarge();
     buffer.set(chunk, size);
     size += chunk.length;
-    youngGeneration.came(chunk.length);
+    heap.came(chunk.length);
   }
   return decodeUtf8(buffer.subarray(0, size));
 }

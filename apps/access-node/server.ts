@@ -10,7 +10,7 @@ import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { HongbaoError, systemCode } from "../../core/format/error.ts";
 import { problem } from "./bodies.ts";
 import { Connections, connectionsMax } from "./connections.ts";
-import { CONNECTION_BYTES, youngGeneration } from "./young-generation.ts";
+import { CONNECTION_BYTES, heap } from "./heap.ts";
 
 export interface ServerLimits {
   /** Beyond it the one on which nothing happened for longest is closed. */
@@ -79,7 +79,7 @@ export async function listen(
   const server = limitedServer(drainable, at.host, limits);
   server.on("connection", (socket) => {
     connections.admit(socket);
-    youngGeneration.came(CONNECTION_BYTES);
+    heap.came(CONNECTION_BYTES);
   });
   await bound(server, at);
   const host = at.host.includes(":") ? `[${at.host}]` : at.host;

@@ -4,8 +4,8 @@ import { connect, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { BadBody, problem, readBody, shakeBody } from "../../../apps/access-node/bodies.ts";
+import { CONNECTION_BYTES, heap } from "../../../apps/access-node/heap.ts";
 import { type HttpServer, LIMITS, listen, type ServerLimits } from "../../../apps/access-node/server.ts";
-import { CONNECTION_BYTES, youngGeneration } from "../../../apps/access-node/young-generation.ts";
 import { signShow } from "../../../core/format/signature.ts";
 import { readKeyFile } from "../../../core/store/keystore.ts";
 import { mint } from "../../../scripts/torture/stage/minted.ts";
@@ -221,7 +221,7 @@ describe("what strangers may cost a node", () => {
 
   it("the collector is told of every connection, and of what comes of an upload", async () => {
     await start();
-    const came = vi.spyOn(youngGeneration, "came");
+    const came = vi.spyOn(heap, "came");
     await client();
     await client(ask("PUT", "content-length: 200000\r\n", " ".repeat(150_000)));
     const heardBytes = () => came.mock.calls.reduce((sum, [bytes]) => sum + bytes, 0);

@@ -1,7 +1,7 @@
 import { constants, type PerformanceEntry, PerformanceObserver } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { CONNECTION_BYTES, youngGeneration } from "../../../apps/access-node/young-generation.ts";
+import { CONNECTION_BYTES, heap } from "../../../apps/access-node/heap.ts";
 
 interface Collection {
   readonly kind: number;
@@ -30,14 +30,14 @@ async function asked(): Promise<{ minor: number; major: number }> {
 describe("the young generation", () => {
   it("is collected a little at a time while connections come", async () => {
     observer.observe({ entryTypes: ["gc"] });
-    for (let i = 0; i < 320; i++) youngGeneration.came(CONNECTION_BYTES);
+    for (let i = 0; i < 320; i++) heap.came(CONNECTION_BYTES);
     await vi.waitFor(async () => expect(await asked()).toEqual({ minor: 10, major: 0 }));
   });
 
   it("is left to itself while little comes", async () => {
-    youngGeneration.came(1024 * 1024);
+    heap.came(1024 * 1024);
     observer.observe({ entryTypes: ["gc"] });
-    for (let i = 0; i < 31; i++) youngGeneration.came(CONNECTION_BYTES);
+    for (let i = 0; i < 31; i++) heap.came(CONNECTION_BYTES);
     expect(await asked()).toEqual({ minor: 0, major: 0 });
   });
 });
