@@ -18,10 +18,13 @@ const END: Command = "end";
 
 export class Assault {
   readonly attack: Attack;
+  /** Over which what is to be done is spread. */
+  readonly seconds: number;
   private readonly attackers: readonly ChildProcess[];
 
-  private constructor(attack: Attack, attackers: readonly ChildProcess[]) {
+  private constructor(attack: Attack, seconds: number, attackers: readonly ChildProcess[]) {
     this.attack = attack;
+    this.seconds = seconds;
     this.attackers = attackers;
   }
 
@@ -38,7 +41,7 @@ export class Assault {
       return fork(ATTACKER, [JSON.stringify(order)], IDLE);
     });
     await Promise.all(attackers.map((attacker) => heard(attacker, "ready")));
-    return new Assault(attack, attackers);
+    return new Assault(attack, seconds, attackers);
   }
 
   /** @returns what resolves when all sockets are opened or all visits begun, and when the node has closed them all */

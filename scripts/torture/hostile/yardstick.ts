@@ -10,7 +10,7 @@ import { until } from "../stage/until.ts";
 import type { HonestCrowd } from "./honest-crowd.ts";
 
 const SLICE_MS = 250;
-/** A calm waits this many times its length for the machine to be quiet. */
+/** A calm waits this many times its least length for the machine to be quiet. */
 const PATIENCE = 10;
 /** Calms that are so much slower than the usual one are the machine's: they would let a slow attack pass. */
 const RESTLESS = 2;
@@ -110,17 +110,22 @@ export class Yardstick {
   /** Of each calm so far. */
   private readonly calmP99sMs: number[] = [];
 
-  /** @param calmMs how long honest users are watched for one calm */
+  /** @param calmMs how long honest users are watched for one calm, at least */
   constructor(watch: () => Watch, calmMs: number) {
     this.watch = watch;
     this.calmMs = calmMs;
   }
 
-  /** Watches honest users for a while that nobody else is to disturb; longer, if the machine's neighbours do. */
-  async calm(): Promise<Spell> {
+  /**
+   * Watches honest users for a while that nobody else is to disturb; longer, if the machine's neighbours do.
+   * @param ms as long as the attack takes: what happens once in a while is to happen in a calm as often
+   */
+  async calm(ms = this.calmMs): Promise<Spell> {
     const watch = this.watch();
+    const [startedMs, quietMs] = [performance.now(), Math.min(ms, this.calmMs)];
+    const isOver = () => performance.now() - startedMs >= ms && watch.quietMs >= quietMs;
     // One that never was quiet enough counts for as much as it was.
-    await until(() => watch.quietMs >= this.calmMs, PATIENCE * this.calmMs).catch(() => {});
+    await until(isOver, Math.max(ms, PATIENCE * this.calmMs)).catch(() => {});
     const calm = watch.end();
     if (calm.quietMs > 0) this.calmP99sMs.push(percentile(0.99, calm.latenciesMs));
     return calm;

@@ -68,6 +68,11 @@ describe("the yardstick of hostile", () => {
     expect(yardstick.slowdown([stormy, calm, stormy])).toMatchObject({ ratio: 1, rounds: [1, 3] });
   });
 
+  it("takes a calm that is as long as the attack, however soon it was quiet enough", async () => {
+    const yardstick = await yardstickOf(10);
+    expect((await yardstick.calm(60)).quietMs).toBeGreaterThanOrEqual(55);
+  });
+
   it("counts a calm as twice the usual one at most", async () => {
     const yardstick = await yardstickOf(10, 11, 9, 100);
     expect(yardstick.calms).toEqual({ taken: 4, lowestP99Ms: 9, usualP99Ms: 11, highestP99Ms: 100 });
