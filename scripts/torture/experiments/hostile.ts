@@ -106,6 +106,10 @@ async function oneByOne(scene: Scene, note: (text: string) => void) {
       });
       await scene.expectFilesBack(attack.name, FILES_BACK_MS_MAX);
       met = { sockets: report.openMax, begunMs: report.begunMs };
+      const [p99sMs] = yardstick.slowdown(rounds.slice(-1)).p99sMs;
+      note(
+        `${attack.name}, calm and attacked: ${p99sMs ? `${p99sMs.join(" and ")} ms` : "not quiet enough"}`,
+      );
     }
     const slowdown = yardstick.slowdown(rounds);
     const figures = { ...slowdown, ...met, memoryGrowthMiB: scene.figures.memoryGrowthMiB };

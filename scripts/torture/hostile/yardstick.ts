@@ -41,6 +41,8 @@ export interface Slowdown {
   readonly ratio: number;
   /** Those that say something, and all. */
   readonly rounds: readonly [number, number];
+  /** The p99s of each that says something: of the calm, and attacked. */
+  readonly p99sMs: readonly (readonly [number, number])[];
   /** Of the attack: time that was counted. */
   readonly quietMs: number;
 }
@@ -127,7 +129,7 @@ export class Yardstick {
     // One that never was quiet enough counts for as much as it was.
     await until(isOver, Math.max(ms, PATIENCE * this.calmMs)).catch(() => {});
     const calm = watch.end();
-    if (calm.quietMs > 0) this.calmP99sMs.push(percentile(0.99, calm.latenciesMs));
+    if (calm.quietMs > 0) this.calmP99sMs.push(p99(calm));
     return calm;
   }
 
@@ -152,6 +154,7 @@ export class Yardstick {
       p99Ms,
       ratio: Number.isFinite(calmP99Ms) && Number.isFinite(p99Ms) ? rounded(ratio) : Number.POSITIVE_INFINITY,
       rounds: [telling.length, rounds.length],
+      p99sMs: telling.map(({ calm, attacked }) => [p99(calm), p99(attacked)]),
       quietMs: Math.round(attacks.reduce((sum, { quietMs }) => sum + quietMs, 0)),
     };
   }
@@ -164,6 +167,10 @@ export class Yardstick {
     const enoughMs = ROUND_QUIET * this.calmMs;
     return rounds.filter(({ calm, attacked }) => Math.min(calm.quietMs, attacked.quietMs) >= enoughMs);
   }
+}
+
+function p99(spell: Spell): number {
+  return percentile(0.99, spell.latenciesMs);
 }
 
 function middle(share: number, spells: readonly Spell[]): number {

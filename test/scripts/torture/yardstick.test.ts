@@ -29,6 +29,10 @@ describe("the yardstick of hostile", () => {
       p99Ms: 15,
       ratio: 1.5,
       rounds: [2, 2],
+      p99sMs: [
+        [10, 15],
+        [10, 15],
+      ],
       quietMs: 8,
     });
   });
