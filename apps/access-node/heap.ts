@@ -6,10 +6,7 @@
  * and are answered, but takes 10 ms where strangers came. So it is collected as soon as so much has come that the wait
  * is a millisecond or two.
  *
- * Old generation: under a light load V8 keeps it small, so that with half-sent bodies it is collected every four seconds,
- * with 100 ms of trouble each time. So it may always grow to three times what was in use, as under a heavy load.
- *
- * What is made where much stayed in use before, V8 would put into the old generation at once (allocation-site
+ * Old generation: what is made where much stayed in use before, V8 would put there at once (allocation-site
  * pretenuring). After an attack that goes for requests as well, so that every byte of every body waits for a collection of
  * the whole heap. So everything is born young.
  */
@@ -19,14 +16,12 @@ import { runInNewContext } from "node:vm";
 /** What a connection with half a request keeps in use, all told. */
 export const CONNECTION_BYTES = 32 * 1024;
 const COLLECTED_BYTES = 1024 * 1024;
-const GROWTH_PERCENT = 200;
 
 class Heap {
   private readonly collect: ((options: { readonly type: "minor" }) => void) | undefined;
   private cameBytes = 0;
 
   constructor() {
-    setFlagsFromString(`--heap-growing-percent=${GROWTH_PERCENT}`);
     setFlagsFromString("--no-allocation-site-pretenuring");
     // V8 shows its collector to contexts that are made from now on, so not to this one.
     setFlagsFromString("--expose-gc");
