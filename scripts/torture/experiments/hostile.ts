@@ -1,7 +1,7 @@
 /**
  * Strangers against one node, each attack with honest users beside it. The short form makes a handful of small
  * attacks all at once; all attacks are made one by one, in full numbers, and timed against the calm just before. What
- * is timed is the node, and a shared disk may stall for 100 ms: with TMPDIR=/dev/shm there is none.
+ * is timed is the node, and a shared disk may stall for 80 ms: with TMPDIR=/dev/shm there is none.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Experiment, Violations } from "../experiment.ts";
